@@ -1,0 +1,5 @@
+//===- NemotronOps.td - all ops of the dialect ------------------------------------------------------------------------===//
+include "dialects/Nemotron/IR/NemotronDenseOps.td"
+include "dialects/Nemotron/IR/NemotronNormOps.td"
+include "dialects/Nemotron/IR/NemotronSequenceOps.td"
+include "dialects/Nemotron/IR/NemotronWeightOps.td"

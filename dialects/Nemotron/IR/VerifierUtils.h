@@ -1,0 +1,25 @@
+//===- VerifierUtils.h - what the verifiers of several families share ---------------------------------------*- C++ -*-===//
+#ifndef DIALECTS_NEMOTRON_IR_VERIFIERUTILS_H
+#define DIALECTS_NEMOTRON_IR_VERIFIERUTILS_H
+
+#include "dialects/Nemotron/IR/Nemotron.h"
+
+namespace nemotron::ir {
+
+using Tensor = mlir::TypedValue<mlir::RankedTensorType>;
+
+inline int64_t dim(Tensor tensor, unsigned index) { return tensor.getType().getDimSize(index); }
+
+/// Columns of activations [T, D].
+inline int64_t width(Tensor activations) { return dim(activations, 1); }
+
+/// Whether `value` is `a * b`, for positive `a` and `b` of any size.
+inline bool isProduct(int64_t value, int64_t a, int64_t b) { return value % a == 0 && value / a == b; }
+
+/// `state` names a `nemotron.state` of this kind and shape. The error goes to `op`.
+llvm::LogicalResult verifyStateUse(mlir::Operation *op, mlir::SymbolTableCollection &symbols,
+                                   mlir::FlatSymbolRefAttr state, StateKind kind, llvm::ArrayRef<int64_t> shape);
+
+} // namespace nemotron::ir
+
+#endif // DIALECTS_NEMOTRON_IR_VERIFIERUTILS_H

@@ -1,0 +1,120 @@
+#ifndef RUNTIME_ENGINE_DEVICE_H_
+#define RUNTIME_ENGINE_DEVICE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "runtime/base/status.h"
+#include "runtime/plan/plan.h"
+
+/// What the engine asks of a device. Sequences, slots and pages live above it and know only addresses; a device owns memory
+/// and runs programs. Addresses in device memory are `std::byte*` that the host may not follow.
+namespace nemotron::runtime {
+
+/// Capacities a program is prepared for.
+struct ProgramLimits {
+  int64_t max_tokens = 0;   ///< T of a step
+  int64_t max_rows = 0;     ///< R of a step
+  int64_t max_sequences = 0;
+  int64_t page_tokens = 0;  ///< tokens a KV page
+};
+
+/// One sequence's share of a device step.
+struct DeviceSequence {
+  int64_t first_token;                  ///< row of its first new token in the step
+  int64_t num_tokens;                   ///< new tokens, at least 1
+  int64_t position;                     ///< tokens it already holds
+  std::byte* slot;                      ///< constant-size state; zeroed when position is 0
+  std::span<std::byte* const> pages;    ///< enough for position + num_tokens
+};
+
+/// A step within the limits: tokens of a sequence contiguous and in the order of `sequences`.
+struct DeviceStep {
+  std::span<const int32_t> tokens;             ///< [T], below vocab_size
+  std::span<const DeviceSequence> sequences;   ///< [S]
+  std::span<const int64_t> output_rows;        ///< [R], ascending
+};
+
+/// A plan's program, ready to run on a device. Needs its plan to live.
+class DeviceProgram {
+ public:
+  virtual ~DeviceProgram() = default;
+
+  /// Bytes of activations and scratch that `AllocateWorkspace` will take.
+  virtual int64_t workspace_bytes() const = 0;
+  /// Bytes of weights that one step reads (all experts of a layer counted).
+  virtual int64_t weight_bytes_per_step() const = 0;
+  virtual Status AllocateWorkspace() = 0;
+
+  /// Starts a step; it has ended after `Synchronize`. Fails only for reasons of the device.
+  virtual Status Run(const DeviceStep& step) = 0;
+  /// Waits for all steps and copies.
+  virtual Status Synchronize() = 0;
+  /// After Synchronize: copies the logits of the last step's R rows to `logits`, [R, vocab_size].
+  virtual Status ReadLogits(int64_t num_rows, std::span<float> logits) const = 0;
+};
+
+/// Frees device memory when it goes.
+class Device;
+class DeviceMemory {
+ public:
+  DeviceMemory() = default;
+  DeviceMemory(Device* device, std::byte* data, int64_t size_bytes)
+      : device_(device), data_(data), size_bytes_(size_bytes) {}
+  DeviceMemory(DeviceMemory&& other) noexcept { *this = std::move(other); }
+  DeviceMemory& operator=(DeviceMemory&& other) noexcept {
+    std::swap(device_, other.device_);
+    std::swap(data_, other.data_);
+    std::swap(size_bytes_, other.size_bytes_);
+    return *this;
+  }
+  ~DeviceMemory();
+
+  std::byte* data() const { return data_; }
+  int64_t size_bytes() const { return size_bytes_; }
+
+ private:
+  Device* device_ = nullptr;
+  std::byte* data_ = nullptr;
+  int64_t size_bytes_ = 0;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  virtual std::string_view name() const = 0;  ///< "cpu"
+  /// Host threads that work on a step.
+  virtual int num_threads() const = 0;
+
+  /// Zero-filled memory, aligned to 4096 bytes. kResourceExhausted if there is none.
+  virtual StatusOr<DeviceMemory> Allocate(int64_t size_bytes) = 0;
+  virtual void Free(std::byte* data, int64_t size_bytes) = 0;
+  virtual Status Zero(std::byte* target, int64_t size_bytes) = 0;
+  /// Within the device.
+  virtual Status Copy(std::byte* target, const std::byte* source, int64_t size_bytes) = 0;
+  virtual Status CopyToHost(std::byte* target, const std::byte* source, int64_t size_bytes) = 0;
+  virtual Status CopyFromHost(std::byte* target, const std::byte* source, int64_t size_bytes) = 0;
+
+  /// Checks all dispatches of `plan` against the kernels and readies them; allocates no workspace. The error names the
+  /// dispatch.
+  virtual StatusOr<std::unique_ptr<DeviceProgram>> Prepare(const Plan& plan, const ProgramLimits& limits) = 0;
+};
+
+inline DeviceMemory::~DeviceMemory() {
+  if (data_ != nullptr) {
+    device_->Free(data_, size_bytes_);
+  }
+}
+
+/// The device called `name` ("auto" or "cpu"). `num_threads` 0: the cores that this process may use.
+/// kInvalidArgument for other names.
+StatusOr<std::unique_ptr<Device>> CreateDevice(const std::string& name, int num_threads);
+
+}  // namespace nemotron::runtime
+
+#endif  // RUNTIME_ENGINE_DEVICE_H_
