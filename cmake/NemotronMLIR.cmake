@@ -42,8 +42,25 @@ function(nemotron_mlir_target name)
   target_compile_options(${name} PRIVATE -fno-rtti -fvisibility-inlines-hidden)
 endfunction()
 
-# nemotron_tablegen(TARGET SOURCE.td OUTPUT FLAG... [OUTPUT FLAG...] ...): pairs of output file and mlir-tblgen flags in
-# one argument, separated by semicolons or spaces; outputs land beside SOURCE in the build tree, included from the root.
+# nemotron_doc(PAGE SOURCE.td FLAG...): a generated page, PAGE in the folder docs of the build tree. Target `docs` makes
+# all of them.
+add_custom_target(docs)
+function(nemotron_doc page source)
+  get_filename_component(td ${source} ABSOLUTE)
+  set(out ${CMAKE_BINARY_DIR}/docs/${page})
+  get_filename_component(folder ${out} DIRECTORY)
+  file(MAKE_DIRECTORY ${folder})
+  add_custom_command(OUTPUT ${out}
+    COMMAND ${NEMOTRON_LLVM_BIN}/mlir-tblgen ${ARGN} ${td} -I ${CMAKE_SOURCE_DIR} -I ${MLIR_INCLUDE_DIRS} -o ${out}
+            -d ${out}.d
+    DEPFILE ${out}.d DEPENDS ${td} COMMENT "TableGen docs/${page}")
+  string(MAKE_C_IDENTIFIER doc-${page} target)
+  add_custom_target(${target} DEPENDS ${out})
+  add_dependencies(docs ${target})
+endfunction()
+
+# nemotron_tablegen(TARGET SOURCE.td OUTPUT FLAGS [OUTPUT FLAGS] ...): pairs of output file and mlir-tblgen flags, the
+# latter in one argument, separated by spaces; outputs land beside SOURCE in the build tree, included from the root.
 function(nemotron_tablegen target source)
   set(outputs)
   set(rest ${ARGN})

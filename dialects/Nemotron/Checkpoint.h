@@ -1,4 +1,4 @@
-//===- Checkpoint.h - what a frontend hands over next to the IR ---------------------------------------------*- C++ -*-===//
+//===- Checkpoint.h - what a frontend hands over next to the IR ------------------------------------------*- C++ -*===//
 #ifndef DIALECTS_NEMOTRON_CHECKPOINT_H
 #define DIALECTS_NEMOTRON_CHECKPOINT_H
 
@@ -29,8 +29,8 @@ public:
   /// Type and shape of the tensor named `source`; nothing if there is none.
   virtual std::optional<Tensor> lookup(std::string_view source) const = 0;
 
-  /// Copies `bytes.size()` bytes from byte `offset` of the tensor's row-major data. The range lies within the tensor. Errors are
-  /// those of the file (kDataLoss) and name it.
+  /// Copies `bytes.size()` bytes from byte `offset` of the tensor's row-major data. The range lies within the tensor.
+  /// Errors are those of the file (kDataLoss) and name it.
   virtual runtime::Status read(std::string_view source, int64_t offset, std::span<std::byte> bytes) = 0;
 
   /// The writer is done with this tensor: its memory may be given back.

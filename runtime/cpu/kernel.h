@@ -43,7 +43,7 @@ struct WeightArgument {
 };
 
 /// Where a state lies: in the slot of a sequence at `offset_bytes`; for kKvCache in each page at
-/// `offset_bytes * page_tokens`, as keys [num_kv_heads][page_tokens][head_dim], then values likewise.
+/// `offset_bytes * page_tokens`, 2 * num_kv_heads * head_dim * page_tokens elements whose order is the kernel's affair.
 struct StateArgument {
   StateKind kind;
   DType dtype;

@@ -46,8 +46,6 @@ class DeviceProgram {
 
   /// Bytes of activations and scratch that `AllocateWorkspace` will take.
   virtual int64_t workspace_bytes() const = 0;
-  /// Bytes of weights that one step reads (all experts of a layer counted).
-  virtual int64_t weight_bytes_per_step() const = 0;
   virtual Status AllocateWorkspace() = 0;
 
   /// Starts a step; it has ended after `Synchronize`. Fails only for reasons of the device.

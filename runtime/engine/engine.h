@@ -25,7 +25,7 @@ struct EngineOptions {
                                    ///< plan, lowered to what memory allows
   int64_t page_tokens = 0;         ///< 0: 64
   int64_t memory_limit_bytes = 0;  ///< refuse to use more than this; 0: what the machine (cgroup included) has available
-  std::function<void(int64_t done, int64_t total)> load_progress;  ///< bytes of weights touched; may be empty
+  std::function<void(int64_t done, int64_t total)> load_progress = {};  ///< bytes of weights touched; may be empty
 };
 
 /// What an engine needs, before anything is allocated. Bytes.
@@ -39,6 +39,9 @@ struct MemoryReport {
   std::string note;              ///< what was lowered to fit, and the flag that sets it; empty if nothing was
   int64_t total_bytes() const { return weight_bytes + slot_bytes + page_bytes + workspace_bytes; }
 };
+
+/// The tokenizer that `plan` holds. kFailedPrecondition if it has none; else the errors of Tokenizer::Create.
+StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const Plan& plan);
 
 /// Names a sequence of an engine; never reused within an engine.
 enum class SequenceId : int64_t {};

@@ -20,14 +20,18 @@ const char* FinishReasonName(FinishReason reason);
 struct GenerationOptions {
   SamplingOptions sampling;
   int64_t max_new_tokens = 128;
-  std::vector<std::string> stop;       ///< text ends before the first of these; it may span tokens
+  std::vector<std::string> stop = {};  ///< text ends before the first of these; it may span tokens
   bool ignore_eos = false;
   const std::atomic<bool>* cancel = nullptr;  ///< looked at between steps and chunks; may be null
   /// New text, complete UTF-8, never any part of a stop string. May be empty (no tokenizer: never called).
-  std::function<void(std::string_view text)> on_text;
-  std::function<void(const SampledToken&)> on_token;
-  std::function<void(int64_t done, int64_t total)> on_prefill;  ///< prompt tokens taken in
+  std::function<void(std::string_view text)> on_text = {};
+  std::function<void(const SampledToken&)> on_token = {};
+  std::function<void(int64_t done, int64_t total)> on_prefill = {};  ///< prompt tokens taken in
 };
+
+/// How the plan's makers want tokens to be drawn: by its generation section; greedy if that does not ask for sampling, or is
+/// not there.
+SamplingOptions SamplingDefaults(const Plan& plan);
 
 struct GenerationResult {
   std::vector<int32_t> tokens;          ///< generated, the end token included if one was drawn

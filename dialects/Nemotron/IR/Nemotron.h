@@ -1,4 +1,4 @@
-//===- Nemotron.h - the nemotron dialect ------------------------------------------------------------------*- C++ -*-===//
+//===- Nemotron.h - the nemotron dialect -----------------------------------------------------------------*- C++ -*===//
 #ifndef DIALECTS_NEMOTRON_IR_NEMOTRON_H
 #define DIALECTS_NEMOTRON_IR_NEMOTRON_H
 
@@ -37,7 +37,8 @@ namespace detail {
 llvm::LogicalResult verifyWeightTransform(mlir::Operation *op);
 } // namespace detail
 
-/// Ops that compute a weight from weights. The plan writer carries them out, tensor by tensor; they never run in a step.
+/// Ops that compute a weight from weights. The plan writer carries them out, tensor by tensor; they never run in a
+/// step.
 template <typename ConcreteType>
 class WeightTransform : public mlir::OpTrait::TraitBase<ConcreteType, WeightTransform> {
 public:

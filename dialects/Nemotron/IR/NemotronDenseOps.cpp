@@ -1,4 +1,4 @@
-//===- NemotronDenseOps.cpp - verifiers of embedding, matrices, elementwise ops, experts --------------------------------===//
+//===- NemotronDenseOps.cpp - verifiers of embedding, matrices, elementwise ops, experts --------------------------===//
 #include "dialects/Nemotron/IR/VerifierUtils.h"
 
 using namespace mlir;
@@ -37,16 +37,16 @@ LogicalResult LinearOp::verify() {
 }
 
 LogicalResult SplitOp::verify() {
-  int64_t sum = 0;
+  uint64_t sum = 0;
   for (Value result : getResults()) {
     auto type = cast<RankedTensorType>(result.getType());
     if (type.getElementType() != getInput().getType().getElementType()) { // split_c2
-      return emitOpError("result has elements of ") << type.getElementType() << ", input of "
-                                                    << getInput().getType().getElementType();
+      return emitOpError("result has elements of ")
+             << type.getElementType() << ", input of " << getInput().getType().getElementType();
     }
     sum = llvm::SaturatingAdd<uint64_t>(sum, type.getDimSize(1));
   }
-  if (sum != width(getInput())) { // split_c1
+  if (sum != static_cast<uint64_t>(width(getInput()))) { // split_c1
     return emitOpError("results have ") << sum << " channels together, input has " << width(getInput());
   }
   return success();
@@ -59,8 +59,8 @@ LogicalResult MoeRouteOp::verify() {
     return emitOpError("input has ") << width(getInput()) << " channels, weight takes " << dim(getWeight(), 1);
   }
   if (dim(getCorrectionBias(), 0) != experts) { // moe_route_c2
-    return emitOpError("correction_bias has ") << dim(getCorrectionBias(), 0) << " elements, weight has " << experts
-                                               << " experts";
+    return emitOpError("correction_bias has ")
+           << dim(getCorrectionBias(), 0) << " elements, weight has " << experts << " experts";
   }
   if (width(getWeights()) != k) { // moe_route_c3
     return emitOpError("picks ") << k << " experts a token, but gives " << width(getWeights()) << " weights";

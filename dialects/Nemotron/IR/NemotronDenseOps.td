@@ -1,4 +1,4 @@
-//===- NemotronDenseOps.td - embedding, matrices, elementwise ops, experts ---------------------------------------------===//
+//===- NemotronDenseOps.td - embedding, matrices, elementwise ops, experts ----------------------------------------===//
 #ifndef NEMOTRON_DENSE_OPS_TD
 #define NEMOTRON_DENSE_OPS_TD
 
@@ -38,7 +38,8 @@ def Nemotron_SelectRowsOp : Nemotron_Op<"select_rows", [Pure]> {
 def Nemotron_LinearOp : Nemotron_Op<"linear", [Pure]> {
   let summary = "Multiplies each row by a matrix";
   let description = [{
-    `result = activation(input * weight^T + bias)`. A bf16 weight means that the input is rounded to bf16 first; sums in f32.
+    `result = activation(input * weight^T + bias)`. A bf16 weight means that the input is rounded to bf16 first; sums
+    in f32.
 
     (C1) `dim(input, 1) = dim(weight, 1)`. (C2) `dim(result, 1) = dim(weight, 0)`. (C3) `dim(bias, 0) = dim(weight, 0)`.
     (C4) `activation` is `none` or `relu2`.
@@ -116,17 +117,18 @@ def Nemotron_SiluOp : Nemotron_Op<"silu", [Pure, SameOperandsAndResultType]> {
 def Nemotron_MoeRouteOp : Nemotron_Op<"moe_route", [Pure]> {
   let summary = "Chooses experts for each token and weighs them";
   let description = [{
-    `s = sigmoid(input * weight^T)`, all in f32. The k largest of `s + correction_bias` are picked; if `n_group > 1`, only from the
-    `topk_group` groups of experts with the best sum of their two best choices. Of equal choices the lower index wins. Weights
-    are `s` at the picks, divided by (sum + 1e-20) if `norm_topk_prob`, times `routed_scaling_factor`. Picks are ordered by
-    expert. DeepSeek-V3, arXiv:2412.19437, section 2.1.2.
+    `s = sigmoid(input * weight^T)`, all in f32. The k largest of `s + correction_bias` are picked; if `n_group > 1`,
+    only from the `topk_group` groups of experts with the best sum of their two best choices. Of equal choices the
+    lower index wins. Weights are `s` at the picks, divided by (sum + 1e-20) if `norm_topk_prob`, times
+    `routed_scaling_factor`. Picks are ordered by expert. DeepSeek-V3, arXiv:2412.19437, section 2.1.2.
 
-    (C1) `dim(input, 1) = dim(weight, 1)`. (C2) `dim(correction_bias, 0) = dim(weight, 0) = E`. (C3) `indices` and `weights` are
-    [T, k] with one k, `1 <= k <= E`. (C4) `n_group` divides E, `1 <= topk_group <= n_group`. (C5) k experts fit in
-    `topk_group` groups.
+    (C1) `dim(input, 1) = dim(weight, 1)`. (C2) `dim(correction_bias, 0) = dim(weight, 0) = E`. (C3) `indices` and
+    `weights` are [T, k] with one k, `1 <= k <= E`. (C4) `n_group` divides E, `1 <= topk_group <= n_group`. (C5) k
+    experts fit in `topk_group` groups.
 
     ```mlir
-    %i, %w = nemotron.moe_route %h, %gate, %bias {n_group = 1, topk_group = 1, norm_topk_prob = true, routed_scaling_factor = 2.5 : f32}
+    %i, %w = nemotron.moe_route %h, %gate, %bias
+             {n_group = 1, topk_group = 1, norm_topk_prob = true, routed_scaling_factor = 2.5 : f32}
        : (tensor<?x96xf32>, tensor<8x96xf32>, tensor<8xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>)
     ```
   }];
@@ -144,10 +146,11 @@ def Nemotron_MoeRouteOp : Nemotron_Op<"moe_route", [Pure]> {
 def Nemotron_MoeExpertsOp : Nemotron_Op<"moe_experts", [Pure]> {
   let summary = "Applies the chosen experts and adds up their outputs";
   let description = [{
-    `result = sum over picks of weight * down_e(relu2(up_e(input)))`, in the order of the picks, in f32. No token is dropped.
+    `result = sum over picks of weight * down_e(relu2(up_e(input)))`, in the order of the picks, in f32. No token is
+    dropped.
 
-    (C1) `up` is [E, F, K], `down` [E, K, F] with `K = dim(input, 1)`. (C2) `result` has the type of `input`. (C3) `indices` and
-    `weights` have one width. (C4) `up` and `down` have one element type.
+    (C1) `up` is [E, F, K], `down` [E, K, F] with `K = dim(input, 1)`. (C2) `result` has the type of `input`. (C3)
+    `indices` and `weights` have one width. (C4) `up` and `down` have one element type.
 
     ```mlir
     %y = nemotron.moe_experts %h, %i, %w, %up, %down : (tensor<?x96xf32>, tensor<?x2xi32>, tensor<?x2xf32>,
@@ -160,7 +163,9 @@ def Nemotron_MoeExpertsOp : Nemotron_Op<"moe_experts", [Pure]> {
                        Nemotron_Matrices:$up,         // [E, F, K]
                        Nemotron_Matrices:$down);      // [E, K, F]
   let results = (outs Nemotron_Activations:$result);  // [T, K]
-  let assemblyFormat = "$input `,` $indices `,` $weights `,` $up `,` $down attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $input `,` $indices `,` $weights `,` $up `,` $down attr-dict `:` functional-type(operands, results)
+  }];
   let hasVerifier = 1;
 }
 

@@ -1,4 +1,4 @@
-//===- NemotronDialect.cpp - registration, enums and types, state effects ------------------------------------------------===//
+//===- NemotronDialect.cpp - registration, enums and types, state effects -----------------------------------------===//
 #include "dialects/Nemotron/IR/Nemotron.h"
 #include "dialects/Nemotron/IR/VerifierUtils.h"
 

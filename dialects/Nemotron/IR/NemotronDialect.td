@@ -1,4 +1,4 @@
-//===- NemotronDialect.td - dialect, types and attributes -------------------------------------------------------------===//
+//===- NemotronDialect.td - dialect, types and attributes ---------------------------------------------------------===//
 #ifndef NEMOTRON_DIALECT_TD
 #define NEMOTRON_DIALECT_TD
 
@@ -21,18 +21,19 @@ def Nemotron_Dialect : Dialect {
     func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x4096xf32>
     ```
 
-    **Dimensions.** T tokens of the step, R rows whose logits are asked for, D hidden, H heads, P head dim, G groups, N state,
-    W convolution window, E experts, V vocabulary. The leading dimension of every activation is dynamic (T or R).
+    **Dimensions.** T tokens of the step, R rows whose logits are asked for, D hidden, H heads, P head dim, G groups,
+    N state, W convolution window, E experts, V vocabulary. The leading dimension of every activation is dynamic (T
+    or R).
 
-    **Numbers.** Activations are f32 or bf16, one row a token. Vectors (norms, biases, `A_log`, `D`, `dt_bias`) are used in
-    f32 whatever their type. A `linear` whose weight is bf16 rounds its input to bf16 (nearest even); products are exact,
-    sums are f32.
+    **Numbers.** Activations are f32 or bf16, one row a token. Vectors (norms, biases, `A_log`, `D`, `dt_bias`) are used
+    in f32 whatever their type. A `linear` whose weight is bf16 rounds its input to bf16 (nearest even); products are
+    exact, sums are f32.
 
     **Weights** are read with `get_weight` and changed with weight transforms (`cast`, `concat`, `stack`, `slice`,
     `transpose`, `reshape`), which are carried out tensor by tensor while the plan is written.
 
-    **States** are named by symbol. Ops that use one declare a read and a write of that symbol, so that no pass may drop,
-    duplicate or reorder them.
+    **States** are named by symbol. Ops that use one declare a read and a write of that symbol, so that no pass may
+    drop, duplicate or reorder them.
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
@@ -81,11 +82,13 @@ def Nemotron_Indices : Nemotron_TensorOf<[I32], [Nemotron_RankedPred, Nemotron_I
                                          "indices [T, k] of i32 values">;
 def Nemotron_Weight : Nemotron_TensorOf<[F32, BF16, F16], [Nemotron_RankedPred, Nemotron_IsStatic],
                                         "weight of static shape">;
-def Nemotron_Channels : Nemotron_TensorOf<[F32, BF16, F16], [Nemotron_RankedPred, Nemotron_IsRank<1>, Nemotron_IsStatic],
+def Nemotron_Channels : Nemotron_TensorOf<[F32, BF16, F16],
+                                          [Nemotron_RankedPred, Nemotron_IsRank<1>, Nemotron_IsStatic],
                                           "vector [D] of static size">;
 def Nemotron_Matrix : Nemotron_TensorOf<[F32, BF16, F16], [Nemotron_RankedPred, Nemotron_IsRank<2>, Nemotron_IsStatic],
                                         "matrix [out, in] of static shape">;
-def Nemotron_Matrices : Nemotron_TensorOf<[F32, BF16, F16], [Nemotron_RankedPred, Nemotron_IsRank<3>, Nemotron_IsStatic],
+def Nemotron_Matrices : Nemotron_TensorOf<[F32, BF16, F16],
+                                          [Nemotron_RankedPred, Nemotron_IsRank<3>, Nemotron_IsStatic],
                                           "matrices [E, out, in] of static shape">;
 
 #endif // NEMOTRON_DIALECT_TD

@@ -1,4 +1,4 @@
-//===- NemotronNormOps.cpp - verifiers of the normalisations ------------------------------------------------------------===//
+//===- NemotronNormOps.cpp - verifiers of the normalisations ------------------------------------------------------===//
 #include "dialects/Nemotron/IR/VerifierUtils.h"
 
 using namespace mlir;

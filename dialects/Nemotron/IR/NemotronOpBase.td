@@ -1,4 +1,4 @@
-//===- NemotronOpBase.td - base classes of the ops --------------------------------------------------------------------===//
+//===- NemotronOpBase.td - base classes of the ops ----------------------------------------------------------------===//
 #ifndef NEMOTRON_OP_BASE_TD
 #define NEMOTRON_OP_BASE_TD
 

@@ -1,4 +1,4 @@
-//===- NemotronOps.td - all ops of the dialect ------------------------------------------------------------------------===//
+//===- NemotronOps.td - all ops of the dialect --------------------------------------------------------------------===//
 include "dialects/Nemotron/IR/NemotronDenseOps.td"
 include "dialects/Nemotron/IR/NemotronNormOps.td"
 include "dialects/Nemotron/IR/NemotronSequenceOps.td"

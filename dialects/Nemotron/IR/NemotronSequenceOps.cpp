@@ -1,4 +1,4 @@
-//===- NemotronSequenceOps.cpp - verifiers of ops that mix tokens of a sequence -----------------------------------------===//
+//===- NemotronSequenceOps.cpp - verifiers of ops that mix tokens of a sequence -----------------------------------===//
 #include "dialects/Nemotron/IR/VerifierUtils.h"
 
 using namespace mlir;
@@ -13,9 +13,9 @@ LogicalResult verifyStateUse(Operation *op, SymbolTableCollection &symbols, Flat
   }
   auto type = dyn_cast<RankedTensorType>(decl.getType());
   if (decl.getKind() != kind || !type || type.getShape() != shape) {
-    InFlightDiagnostic diag = op->emitOpError("needs a ") << stringifyStateKind(kind) << " state of [" << shape
-                                                          << "], but " << state << " is a "
-                                                          << stringifyStateKind(decl.getKind()) << " of " << decl.getType();
+    InFlightDiagnostic diag = op->emitOpError("needs a ")
+                              << stringifyStateKind(kind) << " state of [" << shape << "], but " << state << " is a "
+                              << stringifyStateKind(decl.getKind()) << " of " << decl.getType();
     diag.attachNote(decl.getLoc()) << "state is declared here";
     return diag;
   }
@@ -40,7 +40,8 @@ LogicalResult AttentionOp::verify() {
   }
   for (auto [name, value] : {std::pair("key", getKey()), std::pair("value", getValue())}) {
     if (!isProduct(width(value), kvHeads, headDim)) { // attention_c2
-      return emitOpError(name) << " has " << width(value) << " channels, expected " << kvHeads << " heads of " << headDim;
+      return emitOpError(name) << " has " << width(value) << " channels, expected " << kvHeads << " heads of "
+                               << headDim;
     }
   }
   if (heads % kvHeads != 0) { // attention_c3
@@ -82,43 +83,45 @@ LogicalResult CausalConv1dOp::verifySymbolUses(SymbolTableCollection &symbols) {
 }
 
 /// Constraints C1 to C4 and C6 of `ssm_scan`, which the fused scan has too.
-template <typename ScanOp>
-static LogicalResult verifyScan(ScanOp op) {
+template <typename ScanOp> static LogicalResult verifyScan(ScanOp op) {
   int64_t heads = op.getNumHeads(), headDim = op.getHeadDim(), groups = op.getNGroups(), state = op.getStateSize();
   for (auto [name, value] : {std::pair("x", op.getX()), std::pair("result", Tensor(op.getResult()))}) {
-    if (!isProduct(width(value), heads, headDim)) { // ssm_scan_c1
-      return op.emitOpError(name) << " has " << width(value) << " channels, expected " << heads << " heads of " << headDim;
+    if (!isProduct(width(value), heads, headDim)) { // ssm_scan_c1, ssm_scan_gated_norm_c1
+      return op.emitOpError(name) << " has " << width(value) << " channels, expected " << heads << " heads of "
+                                  << headDim;
     }
   }
   for (auto [name, value] : {std::pair("b", op.getB()), std::pair("c", op.getC())}) {
-    if (!isProduct(width(value), groups, state)) { // ssm_scan_c2
-      return op.emitOpError(name) << " has " << width(value) << " channels, expected " << groups << " groups of " << state;
+    if (!isProduct(width(value), groups, state)) { // ssm_scan_c2, ssm_scan_gated_norm_c2
+      return op.emitOpError(name) << " has " << width(value) << " channels, expected " << groups << " groups of "
+                                  << state;
     }
   }
-  if (width(op.getDt()) != heads) { // ssm_scan_c3
-    return op.emitOpError("dt has ") << width(op.getDt()) << " channels, expected one for each of " << heads << " heads";
+  if (width(op.getDt()) != heads) { // ssm_scan_c3, ssm_scan_gated_norm_c3
+    return op.emitOpError("dt has ") << width(op.getDt()) << " channels, expected one for each of " << heads
+                                     << " heads";
   }
   for (auto [name, value] : {std::pair("a_log", op.getALog()), std::pair("dt_bias", op.getDtBias())}) {
-    if (dim(value, 0) != heads) { // ssm_scan_c3
-      return op.emitOpError(name) << " has " << dim(value, 0) << " elements, expected one for each of " << heads << " heads";
+    if (dim(value, 0) != heads) { // ssm_scan_c3, ssm_scan_gated_norm_c3
+      return op.emitOpError(name) << " has " << dim(value, 0) << " elements, expected one for each of " << heads
+                                  << " heads";
     }
   }
-  if (heads % groups != 0) { // ssm_scan_c4
+  if (heads % groups != 0) { // ssm_scan_c4, ssm_scan_gated_norm_c4
     return op.emitOpError("has ") << heads << " heads, not a multiple of " << groups << " groups";
   }
   float dtMin = op.getDtMin().convertToFloat(), dtMax = op.getDtMax().convertToFloat();
-  if (!(0 <= dtMin && dtMin < dtMax)) { // ssm_scan_c6
-    return op.emitOpError("clamps dt to ") << op.getDtMinAttr() << " and " << op.getDtMaxAttr()
-                                           << ", expected 0 <= dt_min < dt_max";
+  if (!(0 <= dtMin && dtMin < dtMax)) { // ssm_scan_c6, ssm_scan_gated_norm_c6
+    return op.emitOpError("clamps dt to ")
+           << op.getDtMinAttr() << " and " << op.getDtMaxAttr() << ", expected 0 <= dt_min < dt_max";
   }
   return success();
 }
 
-template <typename ScanOp>
-static LogicalResult verifyScanState(ScanOp op, SymbolTableCollection &symbols) {
+template <typename ScanOp> static LogicalResult verifyScanState(ScanOp op, SymbolTableCollection &symbols) {
   int64_t shape[] = {static_cast<int64_t>(op.getNumHeads()), static_cast<int64_t>(op.getHeadDim()),
                      static_cast<int64_t>(op.getStateSize())};
-  return verifyStateUse(op, symbols, op.getStateAttr(), StateKind::Ssm, shape); // ssm_scan_c5
+  return verifyStateUse(op, symbols, op.getStateAttr(), StateKind::Ssm, shape); // ssm_scan_c5, ssm_scan_gated_norm_c5
 }
 
 LogicalResult SsmScanOp::verify() { return verifyScan(*this); }
@@ -134,14 +137,15 @@ LogicalResult SsmSkipOp::verify() {
 }
 
 LogicalResult SsmScanGatedNormOp::verify() {
-  if (failed(verifyScan(*this))) { // ssm_scan_gated_norm_c1 to c4 and c6
+  if (failed(verifyScan(*this))) { // c1 to c4, c6
     return failure();
   }
   if (getGate().getType() != getX().getType()) { // ssm_scan_gated_norm_c7
     return emitOpError("gate is ") << getGate().getType() << ", expected the type of x, " << getX().getType();
   }
   if (dim(getD(), 0) != static_cast<int64_t>(getNumHeads())) { // ssm_scan_gated_norm_c8
-    return emitOpError("d has ") << dim(getD(), 0) << " elements, expected one for each of " << getNumHeads() << " heads";
+    return emitOpError("d has ") << dim(getD(), 0) << " elements, expected one for each of " << getNumHeads()
+                                 << " heads";
   }
   if (dim(getWeight(), 0) != width(getX())) { // ssm_scan_gated_norm_c9
     return emitOpError("weight has ") << dim(getWeight(), 0) << " elements, x has " << width(getX()) << " channels";
@@ -150,7 +154,7 @@ LogicalResult SsmScanGatedNormOp::verify() {
 }
 
 LogicalResult SsmScanGatedNormOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  return verifyScanState(*this, symbols); // ssm_scan_gated_norm_c5
+  return verifyScanState(*this, symbols);
 }
 
 } // namespace nemotron::ir

@@ -1,4 +1,4 @@
-//===- NemotronWeightOps.cpp - verifiers and folders of weights, states and weight transforms ---------------------------===//
+//===- NemotronWeightOps.cpp - verifiers and folders of weights, states and weight transforms ---------------------===//
 #include "dialects/Nemotron/IR/VerifierUtils.h"
 
 using namespace mlir;
@@ -49,8 +49,8 @@ LogicalResult GetWeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
     return emitOpError("reads ") << getWeightAttr() << ", which is not a nemotron.weight";
   }
   if (decl.getType() != getResult().getType()) { // get_weight_c2
-    InFlightDiagnostic diag = emitOpError("result is ") << getResult().getType() << ", but " << getWeightAttr() << " is "
-                                                        << decl.getType();
+    InFlightDiagnostic diag = emitOpError("result is ")
+                              << getResult().getType() << ", but " << getWeightAttr() << " is " << decl.getType();
     diag.attachNote(decl.getLoc()) << "weight is declared here";
     return diag;
   }
@@ -72,7 +72,7 @@ LogicalResult ConcatOp::verify() {
     return emitOpError("has no inputs, expected at least one");
   }
   RankedTensorType result = getResult().getType();
-  int64_t rows = 0;
+  uint64_t rows = 0;
   for (Value input : getInputs()) {
     auto type = cast<RankedTensorType>(input.getType());
     if (!agreeAfterFirstDim(type, result)) { // concat_c2
@@ -80,7 +80,7 @@ LogicalResult ConcatOp::verify() {
     }
     rows = llvm::SaturatingAdd<uint64_t>(rows, type.getDimSize(0));
   }
-  if (rows != result.getDimSize(0)) { // concat_c3
+  if (rows != static_cast<uint64_t>(result.getDimSize(0))) { // concat_c3
     return emitOpError("inputs have ") << rows << " rows together, result has " << result.getDimSize(0);
   }
   return success();
@@ -127,11 +127,21 @@ LogicalResult TransposeOp::verify() {
   return success();
 }
 
+/// Number of elements, or the largest number if there are more.
+static uint64_t countElements(RankedTensorType type) {
+  uint64_t count = 1;
+  for (int64_t dim : type.getShape()) {
+    count = llvm::SaturatingMultiply<uint64_t>(count, dim);
+  }
+  return count;
+}
+
 LogicalResult ReshapeOp::verify() {
   RankedTensorType input = getInput().getType(), result = getResult().getType();
-  if (input.getNumElements() != result.getNumElements() || input.getElementType() != result.getElementType()) {
-    return emitOpError("gives ") << result.getNumElements() << " elements of " << result.getElementType() // reshape_c1
-                                 << ", input has " << input.getNumElements() << " of " << input.getElementType();
+  uint64_t count = countElements(result), expected = countElements(input);
+  if (count != expected || result.getElementType() != input.getElementType()) { // reshape_c1
+    return emitOpError("gives ") << count << " elements of " << result.getElementType() << ", input has " << expected
+                                 << " of " << input.getElementType();
   }
   return success();
 }

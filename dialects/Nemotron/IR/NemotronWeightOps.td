@@ -1,4 +1,4 @@
-//===- NemotronWeightOps.td - weights, states and what is done to weights ----------------------------------------------===//
+//===- NemotronWeightOps.td - weights, states and what is done to weights -----------------------------------------===//
 #ifndef NEMOTRON_WEIGHT_OPS_TD
 #define NEMOTRON_WEIGHT_OPS_TD
 
@@ -7,7 +7,8 @@ include "dialects/Nemotron/IR/NemotronOpBase.td"
 def Nemotron_WeightDeclOp : Nemotron_Op<"weight", [Symbol]> {
   let summary = "Names a tensor of the checkpoint";
   let description = [{
-    Refers to bytes in the checkpoint, never holds them. `source` is the name of the tensor there; `type` is its type on disk.
+    Refers to bytes in the checkpoint, never holds them. `source` is the name of the tensor there; `type` is its type
+    on disk.
 
     (C1) `type` is a static tensor of f32, bf16 or f16. (C2) `source` is not empty.
 
@@ -26,15 +27,15 @@ def Nemotron_StateDeclOp : Nemotron_Op<"state", [Symbol]> {
     Shapes: `kv_cache` per token [2, Kh, P] (keys, then values); `conv` per sequence [W - 1, C], oldest first; `ssm` per
     sequence [H, P, N].
 
-    (C1) `type` is a static tensor. (C2) Its rank is 3 for `kv_cache` and `ssm`, 2 for `conv`. (C3) The first dimension of
-    `kv_cache` is 2. (C4) Elements are f32 or bf16.
+    (C1) `type` is a static tensor. (C2) Its rank is 3 for `kv_cache` and `ssm`, 2 for `conv`. (C3) The first dimension
+    of `kv_cache` is 2. (C4) Elements are f32 or bf16.
 
     ```mlir
     nemotron.state @layers.0.ssm ssm : tensor<128x64x128xf32>
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Nemotron_StateKindAttr:$kind, TypeAttrOf<AnyRankedTensor>:$type);
-  let assemblyFormat = "$sym_name $kind `:` $type attr-dict";
+  let assemblyFormat = "$sym_name `` $kind `:` $type attr-dict";
   let hasVerifier = 1;
 }
 
@@ -70,11 +71,13 @@ def Nemotron_CastOp : Nemotron_WeightOp<"cast", [SameOperandsAndResultShape]> {
 def Nemotron_ConcatOp : Nemotron_WeightOp<"concat"> {
   let summary = "Joins weights along their first dimension";
   let description = [{
-    (C1) At least one input. (C2) All inputs and the result have one element type and agree in all dimensions but the first.
+    (C1) At least one input. (C2) All inputs and the result have one element type and agree in all dimensions but the
+    first.
     (C3) The first dimension of the result is the sum of those of the inputs.
 
     ```mlir
-    %qkv = nemotron.concat %q, %k, %v : (tensor<256x192xbf16>, tensor<128x192xbf16>, tensor<128x192xbf16>) -> tensor<512x192xbf16>
+    %qkv = nemotron.concat %q, %k, %v : (tensor<256x192xbf16>, tensor<128x192xbf16>, tensor<128x192xbf16>)
+         -> tensor<512x192xbf16>
     ```
   }];
   let arguments = (ins Variadic<Nemotron_Weight>:$inputs);
@@ -87,8 +90,8 @@ def Nemotron_ConcatOp : Nemotron_WeightOp<"concat"> {
 def Nemotron_StackOp : Nemotron_WeightOp<"stack"> {
   let summary = "Stacks weights of one shape along a new first dimension";
   let description = [{
-    (C1) At least one input. (C2) All inputs have one type. (C3) The result is [number of inputs, shape of an input] of the
-    same element type.
+    (C1) At least one input. (C2) All inputs have one type. (C3) The result is [number of inputs, shape of an input] of
+    the same element type.
 
     ```mlir
     %up = nemotron.stack %e0, %e1 : (tensor<64x96xbf16>, tensor<64x96xbf16>) -> tensor<2x64x96xbf16>

@@ -1,4 +1,4 @@
-//===- VerifierUtils.h - what the verifiers of several families share ---------------------------------------*- C++ -*-===//
+//===- VerifierUtils.h - what the verifiers of several families share ------------------------------------*- C++ -*===//
 #ifndef DIALECTS_NEMOTRON_IR_VERIFIERUTILS_H
 #define DIALECTS_NEMOTRON_IR_VERIFIERUTILS_H
 

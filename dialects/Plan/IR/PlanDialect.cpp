@@ -1,4 +1,4 @@
-//===- PlanDialect.cpp - registration, enums and types of the plan dialect -----------------------------------------------===//
+//===- PlanDialect.cpp - registration, enums and types of the plan dialect ----------------------------------------===//
 #include "dialects/Plan/IR/Plan.h"
 
 #include "mlir/IR/DialectImplementation.h"
@@ -31,7 +31,8 @@ void PlanDialect::initialize() {
       >();
 }
 
-LogicalResult BufferType::verify(function_ref<InFlightDiagnostic()> emitError, Space, int64_t columns, Type elementType) {
+LogicalResult BufferType::verify(function_ref<InFlightDiagnostic()> emitError, Space, int64_t columns,
+                                 Type elementType) {
   if (columns < 1 || columns > (int64_t(1) << 40)) { // buffer_type_c1
     return emitError() << "buffer has " << columns << " columns, expected 1 to 2^40";
   }

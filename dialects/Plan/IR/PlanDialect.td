@@ -1,4 +1,4 @@
-//===- PlanDialect.td - dialect, types and attributes -----------------------------------------------------------------===//
+//===- PlanDialect.td - dialect, types and attributes -------------------------------------------------------------===//
 #ifndef PLAN_DIALECT_TD
 #define PLAN_DIALECT_TD
 
@@ -13,8 +13,9 @@ def Plan_Dialect : Dialect {
   let summary = "What a plan file holds: buffers, weights, states and dispatches of named kernels";
   let description = [{
     One to one with the plan file (runtime/plan/plan.fbs). A module holds `plan.weight`s, `plan.state`s and one
-    `plan.program`. Buffers lie in an arena a space: the leading dimension of a `token` buffer counts the tokens of a step, that of
-    a `row` buffer the rows whose logits are asked for; offsets and sizes are per unit, so one memory plan serves all step sizes.
+    `plan.program`. Buffers lie in an arena a space: the leading dimension of a `token` buffer counts the tokens of a
+    step, that of a `row` buffer the rows whose logits are asked for; offsets and sizes are per unit, so one memory
+    plan serves all step sizes.
   }];
   let dependentDialects = ["::nemotron::ir::NemotronDialect"];
   let useDefaultTypePrinterParser = 1;
@@ -33,7 +34,8 @@ def Plan_Layout : I32EnumAttr<"Layout", "how the elements of a weight lie", [
   let genSpecializedAttr = 0;
 }
 
-/// Encoding of the type of a packed weight: `tensor<576x192xbf16, #plan.layout<panel>>`. The shape stays the logical one.
+/// Encoding of the type of a packed weight: `tensor<576x192xbf16, #plan.layout<panel>>`. The shape stays the
+/// logical one.
 def Plan_LayoutAttr : EnumAttr<Plan_Dialect, Plan_Layout, "layout"> {
   let assemblyFormat = "`<` $value `>`";
 }

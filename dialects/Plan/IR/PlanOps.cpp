@@ -1,6 +1,7 @@
-//===- PlanOps.cpp - verifiers and assembly of the plan dialect -----------------------------------------------------------===//
+//===- PlanOps.cpp - verifiers and assembly of the plan dialect ---------------------------------------------------===//
 #include "dialects/Plan/IR/Plan.h"
 
+#include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -80,7 +81,8 @@ LogicalResult ProgramOp::verify() {
   for (Operation &op : block) {
     bool isLast = &op == &block.back();
     if (isLast ? !isa<ReturnOp>(op) : !isa<BufferOp, ViewOp, DispatchOp>(op)) { // program_c2
-      InFlightDiagnostic diag = emitOpError(isLast ? "ends in '" : "holds '") << op.getName() << "', expected "
+      InFlightDiagnostic diag = emitOpError(isLast ? "ends in '" : "holds '")
+                                << op.getName() << "', expected "
                                 << (isLast ? "plan.return" : "plan.buffer, plan.view or plan.dispatch");
       diag.attachNote(op.getLoc()) << "it is here";
       return diag;
@@ -122,6 +124,29 @@ LogicalResult ReturnOp::verify() {
 // Dispatches: verifiers
 //===----------------------------------------------------------------------===//
 
+/// Columns [first, end) of a declared buffer.
+struct Columns {
+  Value buffer;
+  int64_t first, end;
+
+  bool overlap(const Columns &other) const { return buffer == other.buffer && first < other.end && other.first < end; }
+};
+
+/// What `value` covers, seen through views.
+static Columns getColumns(Value value) {
+  Columns columns{value, 0, cast<BufferType>(value.getType()).getColumns()};
+  llvm::SmallPtrSet<Operation *, 4> seen; // dominance is checked later: there may be a cycle
+  for (auto view = value.getDefiningOp<ViewOp>(); view && seen.insert(view).second;
+       view = columns.buffer.getDefiningOp<ViewOp>()) {
+    int64_t column = view.getColumn();
+    if (column < 0 || column > view.getBuffer().getType().getColumns()) {
+      break; // the view's own verifier says so
+    }
+    columns = {view.getBuffer(), columns.first + column, columns.end + column};
+  }
+  return columns;
+}
+
 LogicalResult DispatchOp::verify() {
   for (auto [what, names, values] : {std::tuple("inputs", getInputNames(), ValueRange(getInputs())),
                                      std::tuple("outputs", getOutputNames(), ValueRange(getOutputs()))}) {
@@ -149,12 +174,20 @@ LogicalResult DispatchOp::verify() {
                  (isa<IntegerAttr>(value) && number.getType().isSignlessInteger(64)) ||
                  (isa<FloatAttr>(value) && (number.getType().isF32() || number.getType().isF64()));
     if (!known) { // dispatch_c3
-      return emitOpError("has parameter ") << parameter.getName() << " = " << value
-                                           << ", expected an i64, f32, f64, bool or non-empty string";
+      return emitOpError("has parameter ")
+             << parameter.getName() << " = " << value << ", expected an i64, f32, f64, bool or non-empty string";
     }
   }
   if (getLayer() && !llvm::isUInt<31>(*getLayer())) { // dispatch_c4
     return emitOpError("has layer ") << static_cast<int64_t>(*getLayer()) << ", expected 0 to 2^31 - 1";
+  }
+  SmallVector<Columns> columns = llvm::map_to_vector(getOperands(), getColumns); // inputs, then outputs, as are `names`
+  for (size_t output = getInputs().size(); output < columns.size(); ++output) {
+    for (size_t other = 0; other < output; ++other) {
+      if (columns[output].overlap(columns[other])) { // dispatch_c5
+        return emitOpError("writes '") << names[output] << "' over '" << names[other] << "'";
+      }
+    }
   }
   return success();
 }

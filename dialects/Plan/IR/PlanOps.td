@@ -1,4 +1,4 @@
-//===- PlanOps.td - ops of the plan dialect ---------------------------------------------------------------------------===//
+//===- PlanOps.td - ops of the plan dialect -----------------------------------------------------------------------===//
 #ifndef PLAN_OPS_TD
 #define PLAN_OPS_TD
 
@@ -55,10 +55,11 @@ def Plan_PackOp : Plan_Op<"pack", [Pure, Nemotron_WeightTransform]> {
 def Plan_StateOp : Plan_Op<"state", [Symbol]> {
   let summary = "A state and where it lies";
   let description = [{
-    `offset` is in bytes: in the slot of a sequence for `conv` and `ssm`; in a page, per token of the page, for `kv_cache`.
-    Absent until `plan-memory`.
+    `offset` is in bytes: in the slot of a sequence for `conv` and `ssm`; in a page, per token of the page, for
+    `kv_cache`. Absent until `plan-memory`.
 
-    (C1) `offset`, if present, is a non-negative multiple of 64. (C2) `type` is one that a `nemotron.state` of this kind can have.
+    (C1) `offset`, if present, is a non-negative multiple of 64. (C2) `type` is one that a `nemotron.state` of this
+    kind can have.
 
     ```mlir
     plan.state @layers.0.ssm ssm : tensor<6x64x64xf32> {offset = 1024}
@@ -66,7 +67,7 @@ def Plan_StateOp : Plan_Op<"state", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Nemotron_StateKindAttr:$kind, TypeAttrOf<AnyRankedTensor>:$type,
                        OptionalAttr<I64Attr>:$offset);
-  let assemblyFormat = "$sym_name $kind `:` $type attr-dict";
+  let assemblyFormat = "$sym_name `` $kind `:` $type attr-dict";
   let hasVerifier = 1;
 }
 
@@ -75,7 +76,8 @@ def Plan_ProgramOp : Plan_Op<"program", [Symbol, SingleBlock, IsolatedFromAbove]
   let description = [{
     Arena sizes are set by `plan-memory`: bytes per token and per row of the step's capacity.
 
-    (C1) The region has no arguments. (C2) It holds `plan.buffer`, `plan.view` and `plan.dispatch` only and ends in `plan.return`.
+    (C1) The region has no arguments. (C2) It holds `plan.buffer`, `plan.view` and `plan.dispatch` only and ends in
+    `plan.return`.
     (C3) Arena sizes, if present, are non-negative multiples of 64.
 
     ```mlir
@@ -86,7 +88,8 @@ def Plan_ProgramOp : Plan_Op<"program", [Symbol, SingleBlock, IsolatedFromAbove]
     }
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<I64Attr>:$token_arena_bytes, OptionalAttr<I64Attr>:$row_arena_bytes);
+  let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<I64Attr>:$token_arena_bytes,
+                       OptionalAttr<I64Attr>:$row_arena_bytes);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
   let hasVerifier = 1;
@@ -95,14 +98,14 @@ def Plan_ProgramOp : Plan_Op<"program", [Symbol, SingleBlock, IsolatedFromAbove]
 def Plan_BufferOp : Plan_Op<"buffer", [HasParent<"ProgramOp">]> {
   let summary = "Declares a buffer";
   let description = [{
-    `offset` is in bytes per unit in the arena of its space; absent until `plan-memory`. Rows are `rowBytes()` apart: columns times
-    the size of an element, rounded up to 64.
+    `offset` is in bytes per unit in the arena of its space; absent until `plan-memory`. Rows are `rowBytes()` apart:
+    columns times the size of an element, rounded up to 64.
 
     (C1) `offset`, if present, is a non-negative multiple of 64.
   }];
   let arguments = (ins StrAttr:$name, OptionalAttr<I64Attr>:$offset);
   let results = (outs Plan_BufferType:$result);
-  let assemblyFormat = "$name attr-dict `:` type($result)";
+  let assemblyFormat = "$name attr-dict `:` qualified(type($result))";
   let hasVerifier = 1;
 }
 
@@ -117,26 +120,32 @@ def Plan_ViewOp : Plan_Op<"view", [Pure]> {
   }];
   let arguments = (ins Plan_BufferType:$buffer, I64Attr:$column);
   let results = (outs Plan_BufferType:$result);
-  let assemblyFormat = "$buffer `from` $column attr-dict `:` type($buffer) `to` type($result)";
+  let assemblyFormat = "$buffer `from` $column attr-dict `:` qualified(type($buffer)) `to` qualified(type($result))";
   let hasVerifier = 1;
 }
 
-def Plan_DispatchOp : Plan_Op<"dispatch", [AttrSizedOperandSegments, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def Plan_DispatchOp : Plan_Op<"dispatch",
+    [AttrSizedOperandSegments, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "Runs a kernel";
   let description = [{
-    Arguments have names, as the kernel's documentation gives them (docs/kernels.md). A dispatch is never pure: it writes `outs` and states.
+    Arguments have names, as the kernel's documentation gives them (docs/kernels.md). A dispatch is never pure: it
+    writes `outs` and states.
 
     (C1) As many names as operands, no name twice. (C2) `weights` and `states` name `plan.weight`s and `plan.state`s.
-    (C3) Parameters are i64, f32, f64, bool or string attributes, strings not empty. (C4) `layer`, if present, is in [0, 2^31).
+    (C3) Parameters are i64, f32, f64, bool or string attributes, strings not empty. (C4) `layer`, if present, is in
+    [0, 2^31).
+    (C5) No output shares columns of a buffer with an input or another output.
 
     ```mlir
-    plan.dispatch "cpu.linear" ins(input = %x : !plan.buffer<token, 192, f32>) outs(output = %y : !plan.buffer<token, 576, f32>)
-      weights(weight = @layers.1.up_proj) {activation = "relu2"} layer 1
+    plan.dispatch "cpu.linear" ins(input = %x : !plan.buffer<token, 192, f32>)
+      outs(output = %y : !plan.buffer<token, 576, f32>) weights(weight = @layers.1.up_proj)
+      {activation = "relu2"} layer 1
     ```
   }];
   let arguments = (ins StrAttr:$kernel, Variadic<Plan_BufferType>:$inputs, Variadic<Plan_BufferType>:$outputs,
-                       StrArrayAttr:$input_names, StrArrayAttr:$output_names, DictionaryAttr:$weights, DictionaryAttr:$states,
-                       DictionaryAttr:$parameters, OptionalAttr<I64Attr>:$layer);
+                       StrArrayAttr:$input_names, StrArrayAttr:$output_names,
+                       DictionaryAttr:$weights, DictionaryAttr:$states, DictionaryAttr:$parameters,
+                       OptionalAttr<I64Attr>:$layer);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
 }
@@ -147,7 +156,7 @@ def Plan_ReturnOp : Plan_Op<"return", [Terminator, HasParent<"ProgramOp">]> {
     (C1) `logits` is a `row` buffer of f32.
   }];
   let arguments = (ins Plan_BufferType:$logits);
-  let assemblyFormat = "$logits attr-dict `:` type($logits)";
+  let assemblyFormat = "$logits attr-dict `:` qualified(type($logits))";
   let hasVerifier = 1;
 }
 

@@ -1,0 +1,239 @@
+//===- PlanMetadata.cpp - what a plan file says about its bytes --------------------------------------------------------------===//
+#include "codegen/PlanMetadata.h"
+
+#include "codegen/WeightExpression.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "passes/PlanLiveness.h"
+
+using namespace mlir;
+
+namespace nemotron::codegen {
+namespace {
+
+schema::DType schemaType(Type element) {
+  return element.isF32()           ? schema::DType::F32
+         : element.isBF16()        ? schema::DType::BF16
+         : element.isInteger(32) ? schema::DType::I32
+                                   : schema::DType::F16;
+}
+
+std::unique_ptr<schema::WeightT> makeWeight(plan::WeightOp op) {
+  auto type = cast<RankedTensorType>(op.getType());
+  auto weight = std::make_unique<schema::WeightT>();
+  weight->name = op.getSymName().str();
+  weight->dtype = schemaType(type.getElementType());
+  auto layout = dyn_cast_or_null<plan::LayoutAttr>(type.getEncoding());
+  weight->layout =
+      layout && layout.getValue() == plan::Layout::Panel ? schema::Layout::Panel : schema::Layout::RowMajor;
+  weight->shape = type.getShape().vec();
+  return weight;
+}
+
+std::unique_ptr<schema::StateT> makeState(plan::StateOp op) {
+  auto type = cast<RankedTensorType>(op.getType());
+  auto state = std::make_unique<schema::StateT>();
+  state->name = op.getSymName().str();
+  state->kind = op.getKind() == ir::StateKind::KvCache ? schema::StateKind::KvCache
+                : op.getKind() == ir::StateKind::Conv  ? schema::StateKind::Conv
+                                                       : schema::StateKind::Ssm;
+  state->dtype = schemaType(type.getElementType());
+  state->shape = type.getShape().vec();
+  state->offset_bytes = *op.getOffset();
+  return state;
+}
+
+std::unique_ptr<schema::BufferT> makeBuffer(plan::BufferOp op) {
+  plan::BufferType type = op.getResult().getType();
+  auto buffer = std::make_unique<schema::BufferT>();
+  buffer->name = op.getName().str();
+  buffer->dtype = schemaType(type.getElementType());
+  buffer->space = type.getSpace() == plan::Space::Token ? schema::Space::Token : schema::Space::Row;
+  buffer->columns = type.getColumns();
+  buffer->row_bytes = type.rowBytes();
+  buffer->offset_bytes = *op.getOffset();
+  return buffer;
+}
+
+std::unique_ptr<schema::ParameterT> makeParameter(NamedAttribute attribute) {
+  auto parameter = std::make_unique<schema::ParameterT>();
+  parameter->name = attribute.getName().str();
+  Attribute value = attribute.getValue();
+  if (auto boolean = dyn_cast<BoolAttr>(value)) {
+    parameter->type = schema::ParameterType::Bool;
+    parameter->int_value = boolean.getValue();
+  } else if (auto integer = dyn_cast<IntegerAttr>(value)) {
+    parameter->type = schema::ParameterType::Int;
+    parameter->int_value = integer.getInt();
+  } else if (auto number = dyn_cast<FloatAttr>(value)) {
+    parameter->type = schema::ParameterType::Float;
+    parameter->float_value = number.getValueAsDouble();
+  } else {
+    parameter->type = schema::ParameterType::String;
+    parameter->string_value = cast<StringAttr>(value).str();
+  }
+  return parameter;
+}
+
+/// Turns ops into entries and symbols and values into their indices.
+class ProgramBuilder {
+public:
+  explicit ProgramBuilder(schema::PlanT &plan) {
+    for (auto [index, weight] : llvm::enumerate(plan.weights)) {
+      weights[weight->name] = index;
+    }
+    for (auto [index, state] : llvm::enumerate(plan.states)) {
+      states[state->name] = index;
+    }
+  }
+
+  std::unique_ptr<schema::ProgramT> build(plan::ProgramOp op) {
+    program = std::make_unique<schema::ProgramT>();
+    for (Operation &nested : op.getBody().front()) {
+      if (auto buffer = dyn_cast<plan::BufferOp>(nested)) {
+        addBuffer(buffer);
+      } else if (auto dispatch = dyn_cast<plan::DispatchOp>(nested)) {
+        addDispatch(dispatch);
+      } else if (auto end = dyn_cast<plan::ReturnOp>(nested)) {
+        program->logits = buffers.lookup(end.getLogits().getDefiningOp());
+      }
+    }
+    program->token_arena_bytes = *op.getTokenArenaBytes();
+    program->row_arena_bytes = *op.getRowArenaBytes();
+    return std::move(program);
+  }
+
+private:
+  void addBuffer(plan::BufferOp op) {
+    buffers[op] = program->buffers.size();
+    program->buffers.push_back(makeBuffer(op));
+    const schema::BufferT &buffer = *program->buffers.back();
+    (buffer.space == schema::Space::Token ? program->token_bytes_without_reuse : program->row_bytes_without_reuse) +=
+        buffer.row_bytes;
+  }
+
+  void addDispatch(plan::DispatchOp op) {
+    auto dispatch = std::make_unique<schema::DispatchT>();
+    auto [kernel, isNew] = kernels.try_emplace(op.getKernel(), program->kernels.size());
+    if (isNew) {
+      program->kernels.push_back(std::make_unique<schema::KernelT>());
+      program->kernels.back()->name = op.getKernel().str();
+    }
+    dispatch->kernel = kernel->second;
+    dispatch->layer = op.getLayer() ? static_cast<int32_t>(*op.getLayer()) : -1;
+    addBuffers(*dispatch, schema::ArgumentKind::Input, op.getInputNames(), op.getInputs());
+    addBuffers(*dispatch, schema::ArgumentKind::Output, op.getOutputNames(), op.getOutputs());
+    addSymbols(*dispatch, schema::ArgumentKind::Weight, op.getWeights(), weights);
+    addSymbols(*dispatch, schema::ArgumentKind::State, op.getStates(), states);
+    for (NamedAttribute parameter : op.getParameters()) {
+      dispatch->parameters.push_back(makeParameter(parameter));
+    }
+    program->dispatches.push_back(std::move(dispatch));
+  }
+
+  void addBuffers(schema::DispatchT &dispatch, schema::ArgumentKind kind, ArrayAttr names, ValueRange values) {
+    for (auto [name, value] : llvm::zip(names.getAsValueRange<StringAttr>(), values)) {
+      passes::BufferColumns columns = passes::resolveView(value);
+      auto argument = std::make_unique<schema::ArgumentT>();
+      argument->name = name.str();
+      argument->kind = kind;
+      argument->index = buffers.lookup(columns.buffer);
+      argument->column = columns.begin;
+      argument->columns = columns.end - columns.begin;
+      dispatch.arguments.push_back(std::move(argument));
+    }
+  }
+
+  void addSymbols(schema::DispatchT &dispatch, schema::ArgumentKind kind, DictionaryAttr symbols,
+                  const llvm::StringMap<uint32_t> &indices) {
+    for (NamedAttribute symbol : symbols) {
+      auto argument = std::make_unique<schema::ArgumentT>();
+      argument->name = symbol.getName().str();
+      argument->kind = kind;
+      argument->index = indices.lookup(cast<FlatSymbolRefAttr>(symbol.getValue()).getValue());
+      dispatch.arguments.push_back(std::move(argument));
+    }
+  }
+
+  std::unique_ptr<schema::ProgramT> program;
+  llvm::StringMap<uint32_t> weights, states, kernels;
+  llvm::DenseMap<Operation *, uint32_t> buffers;
+};
+
+std::unique_ptr<schema::ModelT> makeModel(const ir::ModelInfo &info, runtime::DType dtype) {
+  auto model = std::make_unique<schema::ModelT>();
+  model->architecture = info.architecture;
+  model->name = info.name;
+  model->dtype = static_cast<schema::DType>(dtype);
+  model->vocab_size = info.vocabSize;
+  model->hidden_size = info.hiddenSize;
+  model->num_layers = info.layersBlockType.size();
+  model->layers_block_type = info.layersBlockType;
+  model->max_position_embeddings = info.maxPositionEmbeddings;
+  model->num_parameters = info.numParameters;
+  model->bos_token_id = info.bosTokenId;
+  model->eos_token_ids = info.eosTokenIds;
+  model->pad_token_id = info.padTokenId;
+  model->config_json = info.configJson;
+  return model;
+}
+
+std::unique_ptr<schema::GenerationT> makeGeneration(const ir::ModelInfo &info) {
+  auto generation = std::make_unique<schema::GenerationT>();
+  generation->do_sample = info.doSample;
+  generation->temperature = info.temperature;
+  generation->top_k = info.topK;
+  generation->top_p = info.topP;
+  generation->min_p = info.minP;
+  generation->repetition_penalty = info.repetitionPenalty;
+  return generation;
+}
+
+/// Whatever pipeline ran: all that is read below is there.
+LogicalResult verifyPlaced(ModuleOp module) {
+  Operation *unplaced = nullptr;
+  module.walk([&](Operation *op) {
+    bool placed = llvm::TypeSwitch<Operation *, bool>(op)
+                      .Case<plan::BufferOp, plan::StateOp>([](auto place) { return place.getOffset().has_value(); })
+                      .Case([](plan::ProgramOp program) {
+                        return program.getTokenArenaBytes().has_value() && program.getRowArenaBytes().has_value();
+                      })
+                      .Default(true);
+    unplaced = placed ? unplaced : op;
+  });
+  if (unplaced) {
+    return unplaced->emitOpError() << "has no place in memory, expected plan-memory to have run";
+  }
+  return success();
+}
+
+} // namespace
+
+FailureOr<schema::PlanT> buildMetadata(ModuleOp module, const ir::ModelInfo &info, runtime::DType dtype) {
+  auto target = module->getAttrOfType<StringAttr>("plan.target");
+  auto programs = module.getOps<plan::ProgramOp>();
+  if (!target || programs.empty()) {
+    return emitError(module.getLoc()) << "the module has no " << (target ? "plan.program" : "attribute plan.target")
+                                      << ", expected convert-nemotron-to-plan to have run";
+  }
+  if (failed(verifyPlaced(module))) {
+    return failure();
+  }
+  schema::PlanT plan;
+  plan.target = target.str();
+  for (auto weight : module.getOps<plan::WeightOp>()) {
+    plan.weights.push_back(makeWeight(weight));
+  }
+  for (auto state : module.getOps<plan::StateOp>()) {
+    plan.states.push_back(makeState(state));
+    uint64_t &end = state.getKind() == ir::StateKind::KvCache ? plan.kv_bytes_per_token : plan.slot_bytes;
+    end = std::max<uint64_t>(end, *state.getOffset() + passes::stateBytes(state));
+  }
+  plan.program = ProgramBuilder(plan).build(*programs.begin());
+  plan.model = makeModel(info, dtype);
+  plan.chat_template = info.chatTemplate;
+  plan.generation = makeGeneration(info);
+  return plan;
+}
+
+} // namespace nemotron::codegen

@@ -1,0 +1,223 @@
+//===- CpuTarget.cpp - which CPU kernel an op becomes ---------------------------------------------------------------------===//
+//
+// One function an op, in the order of docs/kernels.md. Names of arguments and parameters are part of the plan format.
+//
+//===----------------------------------------------------------------------===//
+#include "codegen/cpu/CpuTarget.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+#include "mlir/IR/TypeUtilities.h"
+
+using namespace mlir;
+using namespace nemotron::plan;
+
+namespace nemotron::codegen {
+
+//===----------------------------------------------------------------------===//
+// Formats of weights
+//===----------------------------------------------------------------------===//
+
+/// Norm weights, biases, `A_log` and their like: f32, whatever the checkpoint has.
+static WeightFormat vectorFormat(Operation *op) { return {Layout::RowMajor, Float32Type::get(op->getContext())}; }
+
+/// Kernels know f32 and bf16. Widening f16 changes no result: unlike bf16 it does not ask for a rounded input.
+static Type matrixElement(Value weight) {
+  Type element = getElementTypeOrSelf(weight.getType());
+  return element.isF16() ? Float32Type::get(weight.getContext()) : element;
+}
+
+static WeightFormat panelFormat(Value weight) { return {Layout::Panel, matrixElement(weight)}; }
+
+//===----------------------------------------------------------------------===//
+// Ops
+//===----------------------------------------------------------------------===//
+
+static DispatchSpec lowerOp(ir::EmbeddingOp op) {
+  DispatchSpec spec("cpu.embedding");
+  spec.weight("weight", op.getWeight(), {Layout::RowMajor, matrixElement(op.getWeight())});
+  return spec.output("output", op.getResult());
+}
+
+static DispatchSpec lowerOp(ir::SelectRowsOp op) {
+  DispatchSpec spec("cpu.select_rows");
+  return spec.input("input", op.getInput()).output("output", op.getResult()).selectsRows();
+}
+
+static DispatchSpec lowerOp(ir::AddOp op) {
+  DispatchSpec spec("cpu.add");
+  return spec.input("lhs", op.getLhs()).input("rhs", op.getRhs()).output("output", op.getResult());
+}
+
+static DispatchSpec lowerOp(ir::Relu2Op op) {
+  DispatchSpec spec("cpu.relu2");
+  return spec.input("input", op.getInput()).output("output", op.getResult());
+}
+
+static DispatchSpec lowerOp(ir::SiluOp op) {
+  DispatchSpec spec("cpu.silu");
+  return spec.input("input", op.getInput()).output("output", op.getResult());
+}
+
+static DispatchSpec lowerOp(ir::RMSNormOp op) {
+  DispatchSpec spec("cpu.rms_norm");
+  spec.input("input", op.getInput()).output("output", op.getResult());
+  return spec.weight("weight", op.getWeight(), vectorFormat(op)).parameter("eps", op.getEpsAttr());
+}
+
+static DispatchSpec lowerOp(ir::AddRMSNormOp op) {
+  DispatchSpec spec("cpu.add_rms_norm");
+  spec.input("residual", op.getResidual()).input("delta", op.getDelta());
+  spec.output("sum", op.getSum()).output("output", op.getResult());
+  return spec.weight("weight", op.getWeight(), vectorFormat(op)).parameter("eps", op.getEpsAttr());
+}
+
+/// What the layer norms share.
+template <typename Op>
+static DispatchSpec &addLayerNorm(DispatchSpec &spec, Op op) {
+  spec.weight("weight", op.getWeight(), vectorFormat(op)).weight("bias", op.getBias(), vectorFormat(op));
+  spec.parameter("eps", op.getEpsAttr());
+  return spec.parameter("unit_offset", BoolAttr::get(op.getContext(), op.getUnitOffset()));
+}
+
+static DispatchSpec lowerOp(ir::LayerNormOp op) {
+  DispatchSpec spec("cpu.layer_norm");
+  spec.input("input", op.getInput()).output("output", op.getResult());
+  return addLayerNorm(spec, op);
+}
+
+static DispatchSpec lowerOp(ir::AddLayerNormOp op) {
+  DispatchSpec spec("cpu.add_layer_norm");
+  spec.input("residual", op.getResidual()).input("delta", op.getDelta());
+  spec.output("sum", op.getSum()).output("output", op.getResult());
+  return addLayerNorm(spec, op);
+}
+
+static StringAttr activationName(Operation *op, ir::Activation activation) {
+  return StringAttr::get(op->getContext(), ir::stringifyActivation(activation));
+}
+
+static DispatchSpec lowerOp(ir::LinearOp op) {
+  DispatchSpec spec("cpu.linear");
+  spec.input("input", op.getInput()).output("output", op.getResult());
+  spec.weight("weight", op.getWeight(), panelFormat(op.getWeight())).weight("bias", op.getBias(), vectorFormat(op));
+  return spec.parameter("activation", activationName(op, op.getActivation()));
+}
+
+static DispatchSpec lowerOp(ir::RotaryEmbeddingOp op) {
+  DispatchSpec spec("cpu.rotary_embedding");
+  spec.input("input", op.getInput()).output("output", op.getResult());
+  spec.parameter("head_dim", op.getHeadDimAttr()).parameter("rotary_dim", op.getRotaryDimAttr());
+  return spec.parameter("theta", op.getThetaAttr()).parameter("position_scale", op.getPositionScaleAttr());
+}
+
+static DispatchSpec lowerOp(ir::AttentionOp op) {
+  DispatchSpec spec("cpu.attention");
+  spec.input("query", op.getQuery()).input("key", op.getKey()).input("value", op.getValue());
+  spec.output("output", op.getResult()).state("cache", op.getStateAttr());
+  spec.parameter("num_heads", op.getNumHeadsAttr()).parameter("num_kv_heads", op.getNumKvHeadsAttr());
+  return spec.parameter("head_dim", op.getHeadDimAttr()).parameter("scale", op.getScaleAttr());
+}
+
+static DispatchSpec lowerOp(ir::CausalConv1dOp op) {
+  DispatchSpec spec("cpu.causal_conv1d");
+  spec.input("input", op.getInput()).output("output", op.getResult()).state("conv", op.getStateAttr());
+  WeightFormat format = vectorFormat(op);
+  format.transposed = true; // [W, C]: a vector register holds neighbouring channels
+  spec.weight("weight", op.getWeight(), format).weight("bias", op.getBias(), vectorFormat(op));
+  return spec.parameter("activation", activationName(op, op.getActivation()));
+}
+
+/// What the scans share.
+template <typename Op>
+static DispatchSpec &addScan(DispatchSpec &spec, Op op) {
+  spec.input("x", op.getX()).input("b", op.getB()).input("c", op.getC()).input("dt", op.getDt());
+  spec.output("output", op.getResult()).state("ssm", op.getStateAttr());
+  spec.weight("a_log", op.getALog(), vectorFormat(op)).weight("dt_bias", op.getDtBias(), vectorFormat(op));
+  spec.parameter("num_heads", op.getNumHeadsAttr()).parameter("head_dim", op.getHeadDimAttr());
+  spec.parameter("n_groups", op.getNGroupsAttr()).parameter("state_size", op.getStateSizeAttr());
+  return spec.parameter("dt_min", op.getDtMinAttr()).parameter("dt_max", op.getDtMaxAttr());
+}
+
+static DispatchSpec lowerOp(ir::SsmScanOp op) {
+  DispatchSpec spec("cpu.ssm_scan");
+  return addScan(spec, op);
+}
+
+static DispatchSpec lowerOp(ir::SsmSkipOp op) {
+  DispatchSpec spec("cpu.ssm_skip");
+  spec.input("y", op.getY()).input("x", op.getX()).output("output", op.getResult());
+  spec.weight("d", op.getD(), vectorFormat(op));
+  int64_t numHeads = cast<RankedTensorType>(op.getD().getType()).getDimSize(0);
+  spec.parameter("num_heads", Builder(op.getContext()).getI64IntegerAttr(numHeads));
+  return spec.parameter("head_dim", op.getHeadDimAttr());
+}
+
+static DispatchSpec lowerOp(ir::GatedRMSNormOp op) {
+  DispatchSpec spec("cpu.gated_rms_norm");
+  spec.input("input", op.getInput()).input("gate", op.getGate()).output("output", op.getResult());
+  spec.weight("weight", op.getWeight(), vectorFormat(op));
+  return spec.parameter("n_groups", op.getNGroupsAttr()).parameter("eps", op.getEpsAttr());
+}
+
+static DispatchSpec lowerOp(ir::SsmScanGatedNormOp op) {
+  DispatchSpec spec("cpu.ssm_scan_gated_norm");
+  addScan(spec, op).input("gate", op.getGate());
+  spec.weight("d", op.getD(), vectorFormat(op)).weight("weight", op.getWeight(), vectorFormat(op));
+  return spec.parameter("eps", op.getEpsAttr());
+}
+
+static DispatchSpec lowerOp(ir::MoeRouteOp op) {
+  DispatchSpec spec("cpu.moe_route");
+  spec.input("input", op.getInput()).output("indices", op.getIndices()).output("weights", op.getWeights());
+  // The choice of experts is made in f32 whatever the matrices have.
+  spec.weight("weight", op.getWeight(), {Layout::Panel, Float32Type::get(op.getContext())});
+  spec.weight("correction_bias", op.getCorrectionBias(), vectorFormat(op));
+  int64_t numExperts = cast<RankedTensorType>(op.getIndices().getType()).getDimSize(1);
+  spec.parameter("num_experts_per_tok", Builder(op.getContext()).getI64IntegerAttr(numExperts));
+  spec.parameter("n_group", op.getNGroupAttr()).parameter("topk_group", op.getTopkGroupAttr());
+  spec.parameter("norm_topk_prob", op.getNormTopkProbAttr());
+  return spec.parameter("routed_scaling_factor", op.getRoutedScalingFactorAttr());
+}
+
+static DispatchSpec lowerOp(ir::MoeExpertsOp op) {
+  DispatchSpec spec("cpu.moe_experts");
+  spec.input("input", op.getInput()).input("indices", op.getIndices()).input("weights", op.getWeights());
+  spec.output("output", op.getResult());
+  return spec.weight("up", op.getUp(), panelFormat(op.getUp())).weight("down", op.getDown(), panelFormat(op.getDown()));
+}
+
+//===----------------------------------------------------------------------===//
+// CpuTarget
+//===----------------------------------------------------------------------===//
+
+/// Kernels read and write activations of f32; expert indices are i32.
+static LogicalResult verifyActivations(Operation *op) {
+  auto isStored = [](Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return !tensor || tensor.hasStaticShape() || !tensor.getElementType().isBF16();
+  };
+  for (TypeRange types : {TypeRange(op->getOperandTypes()), TypeRange(op->getResultTypes())}) {
+    for (Type type : types) {
+      if (!isStored(type)) {
+        return op->emitOpError() << "has activations of " << type << ", expected f32: kernels of target cpu have no other";
+      }
+    }
+  }
+  return success();
+}
+
+LogicalResult CpuTarget::lower(Operation *op, PlanBuilder &builder) const {
+  if (failed(verifyActivations(op))) {
+    return failure();
+  }
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
+      .Case<ir::EmbeddingOp, ir::SelectRowsOp, ir::AddOp, ir::Relu2Op, ir::SiluOp, ir::RMSNormOp, ir::AddRMSNormOp,
+            ir::LayerNormOp, ir::AddLayerNormOp, ir::LinearOp, ir::RotaryEmbeddingOp, ir::AttentionOp, ir::CausalConv1dOp,
+            ir::SsmScanOp, ir::SsmSkipOp, ir::GatedRMSNormOp, ir::SsmScanGatedNormOp, ir::MoeRouteOp, ir::MoeExpertsOp>(
+          [&](auto concrete) { return builder.dispatch(op, lowerOp(concrete)); })
+      .Default([](Operation *unknown) {
+        return unknown->emitError() << "no kernel of target cpu for '" << unknown->getName() << "'";
+      });
+}
+
+} // namespace nemotron::codegen

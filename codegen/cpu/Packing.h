@@ -1,0 +1,37 @@
+//===- Packing.h - elements and layouts of CPU plans -----------------------------------------------------------*- C++ -*-===//
+#ifndef CODEGEN_CPU_PACKING_H
+#define CODEGEN_CPU_PACKING_H
+
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/base/dtype.h"
+
+namespace nemotron::codegen {
+
+/// Converts `count` elements among kF32, kBF16 and kF16: exact to a wider type, else rounded to nearest even (a NaN stays one).
+/// Neither pointer need be aligned; the ranges do not overlap.
+void convertElements(runtime::DType from, const std::byte *input, runtime::DType to, std::byte *output, int64_t count);
+
+/// A run of panels of a stack of matrices [N, K]; panels are counted through the stack (runtime/plan/layout.h).
+struct PanelRun {
+  runtime::DType from; ///< of the input
+  runtime::DType to;   ///< of the panels: kF32 or kBF16
+  int64_t n, k;        ///< of one matrix
+  int64_t first, count;
+
+  int64_t panelsPerMatrix() const;
+  /// Where the rows of panel `panel` begin, in elements of the row-major stack.
+  int64_t elementOf(int64_t panel) const;
+  /// Elements of the stack that the run takes, from `elementOf(first)` on.
+  int64_t numElements() const { return elementOf(first + count) - elementOf(first); }
+  int64_t outputBytes() const;
+};
+
+/// Packs a run. `input` holds its `numElements()` elements, `output` has space for `outputBytes()`; rows and columns
+/// that the matrix does not have are zeros.
+void packPanels(const PanelRun &run, const std::byte *input, std::byte *output);
+
+} // namespace nemotron::codegen
+
+#endif // CODEGEN_CPU_PACKING_H

@@ -1,0 +1,95 @@
+//===- PlanBuilder.h - builds the plan dialect from a step ----------------------------------------------------*- C++ -*-===//
+#ifndef DIALECTS_PLAN_IR_PLANBUILDER_H
+#define DIALECTS_PLAN_IR_PLANBUILDER_H
+
+#include "dialects/Plan/IR/Plan.h"
+#include "dialects/Plan/IR/WeightBuilder.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/StringSet.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace nemotron::plan {
+
+/// A dispatch before its buffers exist: what the kernel's arguments are called (docs/kernels.md), in values of the step.
+class DispatchSpec {
+public:
+  explicit DispatchSpec(llvm::StringRef kernel) : kernel(kernel) {}
+
+  /// An activation that the kernel reads.
+  DispatchSpec &input(llvm::StringRef name, mlir::Value value);
+  /// A result of the op, for which a buffer is made.
+  DispatchSpec &output(llvm::StringRef name, mlir::Value value);
+  /// A weight in the layout that the kernel reads. A null value is an optional weight that is not there.
+  DispatchSpec &weight(llvm::StringRef name, mlir::Value value, WeightFormat format);
+  DispatchSpec &state(llvm::StringRef name, mlir::FlatSymbolRefAttr state);
+  /// An i64, f32, f64, bool or string attribute.
+  DispatchSpec &parameter(llvm::StringRef name, mlir::Attribute value);
+  /// The outputs have one row for each row whose logits are asked for, whatever the inputs have.
+  DispatchSpec &selectsRows();
+
+private:
+  friend class PlanBuilder;
+  struct Argument {
+    llvm::StringRef name;
+    mlir::Value value;
+  };
+  struct WeightArgument {
+    llvm::StringRef name;
+    mlir::Value value;
+    WeightFormat format;
+  };
+  llvm::StringRef kernel;
+  llvm::SmallVector<Argument, 10> inputs, outputs;
+  llvm::SmallVector<WeightArgument, 4> weights;
+  llvm::SmallVector<std::pair<llvm::StringRef, mlir::FlatSymbolRefAttr>, 1> states;
+  llvm::SmallVector<std::pair<llvm::StringRef, mlir::Attribute>, 8> parameters;
+  bool rows = false;
+};
+
+/// Grows a `plan.program` next to a step of the nemotron dialect: each activation gets a buffer, or a view where it is a part
+/// of another; each weight that a kernel reads a `plan.weight`; each state a `plan.state`.
+///
+/// A value is of space `token` unless it is computed from selected rows; then it is of space `row`.
+class PlanBuilder {
+public:
+  /// Creates an empty program named `name` after `step`, the op whose only block is the step, and turns the `nemotron.state`s of
+  /// `module` into `plan.state`s. `plan.weight`s are put before `step`. The names of `nemotron.weight`s get the suffix ".source", so that `plan.weight`s can have theirs.
+  PlanBuilder(mlir::ModuleOp module, mlir::Operation *step, llvm::StringRef name);
+
+  /// Adds a dispatch with buffers for its outputs. `op` is where it comes from: its location, its layer (`nemotron.layer`).
+  /// An error at `op` if an input is in no buffer, inputs are of both spaces, or a weight is not made of weights.
+  llvm::LogicalResult dispatch(mlir::Operation *op, const DispatchSpec &spec);
+
+  /// `results` become views of the columns of `input`, side by side.
+  llvm::LogicalResult split(mlir::Operation *op, mlir::Value input, mlir::ValueRange results);
+
+  /// Ends the program with `logits`, which must be a whole buffer of f32 rows. Errors go to `op`.
+  llvm::LogicalResult finish(mlir::Operation *op, mlir::Value logits);
+
+  ProgramOp getProgram() { return program; }
+
+private:
+  /// The columns of a buffer that hold a value.
+  struct Place {
+    mlir::Value buffer;
+    int64_t column;
+    mlir::Value view; ///< `buffer`, or a plan.view of it
+  };
+
+  const Place *placeOf(mlir::Value value) const;
+  /// The space that an op works in: that of its inputs.
+  mlir::FailureOr<Space> spaceOf(mlir::Operation *op, const DispatchSpec &spec) const;
+  std::string uniqueBufferName(mlir::Operation *op, llvm::StringRef output, bool isOnlyOutput);
+
+  mlir::ModuleOp module;
+  mlir::OpBuilder builder; ///< at the end of the program
+  ProgramOp program;
+  WeightBuilder weights;
+  llvm::DenseMap<mlir::Value, Place> places;
+  llvm::StringSet<> bufferNames;
+};
+
+} // namespace nemotron::plan
+
+#endif // DIALECTS_PLAN_IR_PLANBUILDER_H

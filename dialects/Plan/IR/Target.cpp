@@ -1,0 +1,36 @@
+//===- Target.cpp - registry of targets ---------------------------------------------------------------------------------===//
+#include "dialects/Plan/IR/Target.h"
+
+#include <map>
+#include <string>
+
+using namespace mlir;
+
+namespace nemotron::plan {
+
+Target::~Target() = default;
+
+static std::map<std::string, std::unique_ptr<Target>, std::less<>> &registry() {
+  static std::map<std::string, std::unique_ptr<Target>, std::less<>> targets;
+  return targets;
+}
+
+void TargetRegistry::add(std::unique_ptr<Target> target) {
+  std::string name = target->getName().str();
+  registry()[name] = std::move(target);
+}
+
+const Target *TargetRegistry::lookup(StringRef name) {
+  auto it = registry().find(std::string_view(name));
+  return it == registry().end() ? nullptr : it->second.get();
+}
+
+SmallVector<StringRef> TargetRegistry::names() {
+  SmallVector<StringRef> names;
+  for (const auto &[name, target] : registry()) {
+    names.push_back(name);
+  }
+  return names;
+}
+
+} // namespace nemotron::plan

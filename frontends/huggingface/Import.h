@@ -1,0 +1,53 @@
+//===- Import.h - Hugging Face checkpoint to the nemotron dialect ---------------------------------------*- C++ -*-===//
+#ifndef FRONTENDS_HUGGINGFACE_IMPORT_H
+#define FRONTENDS_HUGGINGFACE_IMPORT_H
+
+#include <memory>
+#include <optional>
+
+#include "dialects/Nemotron/Checkpoint.h"
+#include "frontends/huggingface/Checkpoint.h"
+#include "frontends/huggingface/Config.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "runtime/base/dtype.h"
+
+namespace nemotron::frontends {
+
+struct ImportOptions {
+  /// Type that matrices are used in: kBF16 or kF32. Where the checkpoint has another type, a `nemotron.cast` is
+  /// inserted.
+  runtime::DType dtype = runtime::DType::kBF16;
+  /// Type of the KV cache, kBF16 or kF32; that of the matrices if not given.
+  std::optional<runtime::DType> kvCacheDtype;
+};
+
+/// A model in the unfused form of the papers: weights, states and one function `@step`.
+struct ImportedModel {
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  ir::ModelInfo info;
+  /// Serves the bytes of every `nemotron.weight` of the module. Null if the caller of `importCheckpoint` owns it.
+  std::unique_ptr<ir::WeightSource> weights;
+};
+
+/// Opens the checkpoint folder `path` and builds its module. Also reads the tokenizer, the chat template and the
+/// generation defaults. Loads the dialects it needs into `context`. Whatever is wrong with the checkpoint is emitted as
+/// a diagnostic at a location that names the file, the tensor or the layer; tensors that are ignored on purpose as
+/// remarks.
+mlir::FailureOr<ImportedModel> importHuggingFace(mlir::MLIRContext *context, llvm::StringRef path,
+                                                 const ImportOptions &options = {});
+
+/// Builds the module that the config.json at `configPath` describes, with random weights of the right shape
+/// (RandomWeights.h). Files beside the config (tokenizer, generation defaults) are used if they are there.
+mlir::FailureOr<ImportedModel> importRandomWeights(mlir::MLIRContext *context, llvm::StringRef configPath,
+                                                   const ImportOptions &options = {});
+
+/// The common part: checks the tensors of `source` against `config` by name and shape, and builds the module. Of the
+/// result's `info` only what config and tensors say is filled in. `source` must outlive uses of the module's weights.
+mlir::FailureOr<ImportedModel> importCheckpoint(mlir::MLIRContext *context, TensorSource &source,
+                                                const ModelConfig &config, const ImportOptions &options = {});
+
+} // namespace nemotron::frontends
+
+#endif // FRONTENDS_HUGGINGFACE_IMPORT_H

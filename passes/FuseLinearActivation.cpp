@@ -1,0 +1,38 @@
+//===- FuseLinearActivation.cpp - squared ReLU as part of a linear ------------------------------------------------===//
+#include "mlir/IR/PatternMatch.h"
+#include "passes/FusionUtils.h"
+#include "passes/Passes.h"
+
+using namespace mlir;
+
+namespace nemotron::passes {
+
+#define GEN_PASS_DEF_FUSELINEARACTIVATIONPASS
+#include "passes/Passes.h.inc"
+
+namespace {
+
+struct FuseLinearActivationPass : public impl::FuseLinearActivationPassBase<FuseLinearActivationPass> {
+  void runOnOperation() override {
+    SmallVector<ir::Relu2Op> activations;
+    getOperation().walk([&](ir::Relu2Op relu2) { activations.push_back(relu2); });
+    for (ir::Relu2Op relu2 : activations) {
+      auto linear = relu2.getInput().getDefiningOp<ir::LinearOp>();
+      if (linear && linear->hasOneUse() && linear.getActivation() == ir::Activation::None) {
+        fuse(linear, relu2);
+        ++numFused;
+      }
+    }
+  }
+
+private:
+  void fuse(ir::LinearOp linear, ir::Relu2Op relu2) {
+    linear->setLoc(fuseLocations({linear, relu2}));
+    inheritLayer(linear, {linear, relu2});
+    linear.setActivation(ir::Activation::Relu2);
+    IRRewriter(&getContext()).replaceOp(relu2, linear.getResult());
+  }
+};
+
+} // namespace
+} // namespace nemotron::passes

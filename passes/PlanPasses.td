@@ -1,0 +1,58 @@
+//===- PlanPasses.td - from the nemotron dialect to a plan that can be written ---------------------------------------------===//
+#ifndef PLAN_PASSES_TD
+#define PLAN_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def ConvertNemotronToPlanPass : Pass<"convert-nemotron-to-plan", "::mlir::ModuleOp"> {
+  let summary = "Turn the step of a model into a program of dispatches for a target";
+  let description = [{
+    The function `@step` becomes a `plan.program @step`. Each op becomes what the target has for it, with a buffer for each result;
+    `nemotron.split` becomes views, without a copy. What is done to a weight (cast, concat, stack, ..., then the layout
+    of the target) is gathered into the region of a `plan.weight`, equal ones once; states become `plan.state`s. The target goes into
+    the module's attribute `plan.target`.
+
+    An op that the target has no kernel for is an error at the op. A module without `@step`, such as one that was converted, is one too.
+
+      %w = nemotron.get_weight @up             %x = ...
+      %y = nemotron.linear %x, %w       ->     %y = plan.buffer "linear" : !plan.buffer<token, 576, f32>
+                                               plan.dispatch "cpu.linear" ins(input = %x) outs(output = %y) weights(weight = @up)
+  }];
+  let options = [Option<"target", "target", "std::string", /*default=*/"\"cpu\"", "Device that the program runs on">];
+  let dependentDialects = ["::nemotron::plan::PlanDialect"];
+  let statistics = [Statistic<"numDispatches", "num-dispatches", "Dispatches in the program">,
+                    Statistic<"numWeights", "num-weights", "Weights of the plan">];
+}
+
+def PlanMemoryPass : Pass<"plan-memory", "::mlir::ModuleOp"> {
+  let summary = "Give buffers and states of a program their places in memory";
+  let description = [{
+    A buffer lives from the first dispatch that uses it, or a view of it, to the last; logits live to the end. Buffers that are never
+    live at once share memory, so an arena is about as large as the largest set that is live at once instead of the sum of
+    all. An output never shares memory with another argument of its dispatch, because both are live there.
+
+    Buffers are placed by descending size, and once more in order of first use, each into the smallest gap that holds it between
+    those placed before; the smaller of the two arenas is taken. Offsets are in bytes per token or row, multiples of 64. `conv` and
+    `ssm` states follow each other in the slot, `kv_cache` states in a page.
+
+    Sets `offset` of `plan.buffer` and `plan.state` and the arena sizes of `plan.program`, whatever they were before.
+  }];
+  let options = [Option<"report", "report", "bool", /*default=*/"false", "Emit a remark with the sizes, with and without reuse">];
+  let statistics = [Statistic<"numBuffers", "num-buffers", "Buffers placed">,
+                    Statistic<"tokenBytes", "token-arena-bytes", "Bytes per token">,
+                    Statistic<"tokenBytesWithoutReuse", "token-bytes-without-reuse", "Bytes per token without reuse">,
+                    Statistic<"rowBytes", "row-arena-bytes", "Bytes per row of logits">,
+                    Statistic<"rowBytesWithoutReuse", "row-bytes-without-reuse", "Bytes per row of logits without reuse">];
+}
+
+def VerifyPlanPass : Pass<"verify-plan", "::mlir::ModuleOp"> {
+  let summary = "Check that a module can be written as a plan file";
+  let description = [{
+    Stands last in the pipeline and changes nothing. Errors are: an op of the model that is left outside the regions of
+    `plan.weight`s (declarations of the weights that these read may stay); not exactly one program; a layout that is not the last thing
+    done to a weight; a buffer or state without a place or outside of its arena; a read of a buffer that no dispatch before has
+    written; two buffers that are live at once, or two states, that share memory.
+  }];
+}
+
+#endif // PLAN_PASSES_TD

@@ -1,0 +1,125 @@
+#include "runtime/cpu/kernels/linear.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/cpu/kernels/argument_reader.h"
+#include "runtime/cpu/kernels/kernels.h"
+#include "runtime/cpu/thread_pool.h"
+
+namespace nemotron::runtime::cpu {
+
+const LinearKernels& GetLinearKernels(Isa isa) {
+  switch (isa) {
+#if defined(__x86_64__)
+    case Isa::kAvx512Bf16:
+      return kLinearAvx512Bf16;
+    case Isa::kAvx512:
+      return kLinearAvx512;
+    case Isa::kAvx2:
+      return kLinearAvx2;
+#endif
+    default:
+      return kLinearPortable;
+  }
+}
+
+void PackedMatrix::PrepareInput(const float* row, std::byte* prepared) const {
+  if (dtype_ == DType::kBF16) {
+    auto* rounded = reinterpret_cast<uint16_t*>(prepared);
+    kernels_->round_to_bf16(row, k_, rounded);
+    std::fill(rounded + k_, rounded + PanelDepth(dtype_, k_), uint16_t{0});
+  } else {
+    std::memcpy(prepared, row, k_ * sizeof(float));
+  }
+}
+
+void PackedMatrix::Multiply(const std::byte* input, int64_t num_rows, int64_t first_panel, int64_t num_panels,
+                            const float* bias, bool relu2, float* output, int64_t output_row_bytes) const {
+  const int64_t first_column = first_panel * kPanelRows;
+  LinearTile tile;
+  tile.input = input;
+  tile.input_stride = InputRowBytes() / SizeOf(dtype_);
+  tile.panels = panels_ + first_panel * PanelElements(dtype_, k_) * SizeOf(dtype_);
+  tile.depth = PanelDepth(dtype_, k_);
+  tile.num_panels = num_panels;
+  tile.num_rows = num_rows;
+  tile.output = output + first_column;
+  tile.output_row_bytes = output_row_bytes;
+  tile.num_columns = std::min(n_ - first_column, num_panels * kPanelRows);
+  tile.bias = bias == nullptr ? nullptr : bias + first_column;
+  tile.relu2 = relu2;
+  (dtype_ == DType::kBF16 ? kernels_->bf16 : kernels_->f32)(tile);
+}
+
+int64_t PanelsPerTask(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads) {
+  // A multiple of 24 suits the register tiles (8 panels a stream, 3 a tile). Six tasks a thread even out the speed of threads.
+  constexpr int64_t kUnit = 24, kTaskBytes = 1 << 17;
+  const int64_t fair = num_panels / (6 * num_threads);
+  const int64_t worthwhile = num_rows >= 8 ? 1 : kTaskBytes / panel_bytes;
+  return std::clamp<int64_t>(std::max(fair, worthwhile) / kUnit * kUnit, kUnit, 16 * kUnit);
+}
+
+namespace {
+
+/// Rows of input that share a pass over a task's panels: with a block of k they stay in L2.
+constexpr int64_t kRowsPerTask = 128;
+
+/// y = activation(x * W^T + bias). Reads every weight byte once a step (for up to 128 rows; more rows reread them from L2 or L3).
+/// One row is bound by memory, many rows by the multiply-add units.
+class Linear : public PreparedDispatch {
+ public:
+  BufferArgument input, output;
+  PackedMatrix matrix;
+  const float* bias = nullptr;
+  bool relu2 = false;
+  int64_t max_units = 0;
+  int num_threads = 1;
+
+  int64_t ScratchBytes() const override { return max_units * matrix.InputRowBytes(); }
+  int64_t WeightBytes() const override { return matrix.size_bytes(); }
+
+  void Run(const StepContext& step) const override {
+    const int64_t units = step.units(input.space);
+    const int64_t row_bytes = matrix.InputRowBytes();
+    constexpr int64_t kPrepareRows = 16;
+    step.pool->ParallelFor((units + kPrepareRows - 1) / kPrepareRows, [&](int64_t task, int) {
+      for (int64_t u = task * kPrepareRows; u < std::min(units, (task + 1) * kPrepareRows); ++u) {
+        matrix.PrepareInput(step.At<const float>(input, u), step.scratch + u * row_bytes);
+      }
+    });
+    const int64_t panels = matrix.num_panels();
+    const int64_t panels_per_task = PanelsPerTask(panels, matrix.size_bytes() / panels, units, num_threads);
+    const int64_t panel_tasks = (panels + panels_per_task - 1) / panels_per_task;
+    const int64_t row_tasks = (units + kRowsPerTask - 1) / kRowsPerTask;
+    step.pool->ParallelFor(panel_tasks * row_tasks, [&](int64_t task, int) {
+      // Neighbouring tasks share panels, which then are still in the cache.
+      const int64_t panel = task / row_tasks * panels_per_task, row = task % row_tasks * kRowsPerTask;
+      matrix.Multiply(step.scratch + row * row_bytes, std::min(kRowsPerTask, units - row), panel,
+                      std::min(panels_per_task, panels - panel), bias, relu2, step.At<float>(output, row), output.row_bytes);
+    });
+  }
+};
+
+}  // namespace
+
+PreparedOr PrepareLinear(const DispatchArguments& arguments) {
+  ArgumentReader args("cpu.linear", arguments);
+  auto linear = std::make_unique<Linear>();
+  linear->input = args.Input("input");
+  const WeightArgument weight = args.Weight("weight", {-1, linear->input.columns}, Layout::kPanel, /*has_bf16=*/true);
+  const int64_t n = weight.shape[0];
+  linear->output = args.Output("output", n);
+  args.Check(linear->input.space == linear->output.space, "input and output count different things");
+  linear->bias = args.OptionalVector("bias", n);
+  const std::string activation = args.String("activation");
+  args.Check(activation == "none" || activation == "relu2", "activation is '{}', expected none or relu2", activation);
+  RETURN_IF_ERROR(args.Finish());
+  linear->relu2 = activation == "relu2";
+  linear->matrix = PackedMatrix(weight.dtype, weight.data.data(), n, linear->input.columns);
+  linear->max_units = linear->input.space == Space::kToken ? arguments.max_tokens : arguments.max_rows;
+  linear->num_threads = arguments.num_threads;
+  return linear;
+}
+
+}  // namespace nemotron::runtime::cpu

@@ -1,0 +1,45 @@
+#ifndef RUNTIME_CPU_KERNELS_LINEAR_H_
+#define RUNTIME_CPU_KERNELS_LINEAR_H_
+
+#include <cstdint>
+
+#include "runtime/cpu/kernel.h"
+#include "runtime/cpu/kernels/linear_tile.h"
+#include "runtime/plan/layout.h"
+
+namespace nemotron::runtime::cpu {
+
+/// One packed matrix [n, k] and how it is multiplied; shared by `linear` and the experts.
+class PackedMatrix {
+ public:
+  PackedMatrix() = default;
+  PackedMatrix(DType dtype, const std::byte* panels, int64_t n, int64_t k)
+      : kernels_(&GetLinearKernels(CurrentIsa())), dtype_(dtype), panels_(panels), n_(n), k_(k) {}
+
+  int64_t n() const { return n_; }
+  int64_t k() const { return k_; }
+  int64_t num_panels() const { return NumPanels(n_); }
+  int64_t size_bytes() const { return PanelMatrixBytes(dtype_, n_, k_); }
+
+  /// Bytes of one row of prepared input, a multiple of 64.
+  int64_t InputRowBytes() const { return (PanelDepth(dtype_, k_) * SizeOf(dtype_) + 63) / 64 * 64; }
+  /// Rounds a row [k] to the operand type and pads it.
+  void PrepareInput(const float* row, std::byte* prepared) const;
+
+  /// Columns [16 * first_panel, ...) of `num_rows` rows. `input` are prepared rows, `output` points at column 0 of the first row.
+  void Multiply(const std::byte* input, int64_t num_rows, int64_t first_panel, int64_t num_panels, const float* bias, bool relu2,
+                float* output, int64_t output_row_bytes) const;
+
+ private:
+  const LinearKernels* kernels_ = nullptr;
+  DType dtype_ = DType::kF32;
+  const std::byte* panels_ = nullptr;
+  int64_t n_ = 0, k_ = 0;
+};
+
+/// Panels that a task takes: enough to be worth claiming, few enough to share the work evenly.
+int64_t PanelsPerTask(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads);
+
+}  // namespace nemotron::runtime::cpu
+
+#endif  // RUNTIME_CPU_KERNELS_LINEAR_H_

@@ -1,0 +1,81 @@
+// AVX2 with FMA: 16 outputs in two registers.
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "runtime/base/dtype.h"
+#include "runtime/cpu/kernels/linear_tile.h"
+#include "runtime/plan/layout.h"
+
+namespace nemotron::runtime::cpu {
+namespace {
+
+struct Ops {
+  struct Vector {
+    __m256 low, high;
+  };
+  struct BF16Vector {
+    __m256i low, high;
+  };
+  struct Pair {
+    __m256 even, odd;
+  };
+  // 4 rows of one panel are 8 sums; with weights and broadcasts they fit 16 registers.
+  static constexpr int kTileRows = 4, kTilePanels = 1;
+  static constexpr int kStreamPanels = 4;
+  static Vector Zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+  static Vector Load(const float* p, int n) {
+    if (n == 16) {
+      return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+    }
+    alignas(32) float padded[16] = {};
+    std::memcpy(padded, p, n * sizeof(float));
+    return {_mm256_load_ps(padded), _mm256_load_ps(padded + 8)};
+  }
+  static void Store(float* p, const Vector& v, int n) {
+    if (n == 16) {
+      _mm256_storeu_ps(p, v.low);
+      _mm256_storeu_ps(p + 8, v.high);
+      return;
+    }
+    alignas(32) float padded[16];
+    _mm256_store_ps(padded, v.low);
+    _mm256_store_ps(padded + 8, v.high);
+    std::memcpy(p, padded, n * sizeof(float));
+  }
+  static __m256 Broadcast(float x) { return _mm256_set1_ps(x); }
+  static Vector Add(const Vector& a, const Vector& b) { return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)}; }
+  static Vector MultiplyAdd(const Vector& sum, __m256 x, const Vector& w) {
+    return {_mm256_fmadd_ps(x, w.low, sum.low), _mm256_fmadd_ps(x, w.high, sum.high)};
+  }
+  static Vector Relu2(const Vector& v) {
+    const __m256 low = _mm256_max_ps(v.low, _mm256_setzero_ps()), high = _mm256_max_ps(v.high, _mm256_setzero_ps());
+    return {_mm256_mul_ps(low, low), _mm256_mul_ps(high, high)};
+  }
+  static void Prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+  static BF16Vector LoadBF16(const uint16_t* p) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16))};
+  }
+  static __m256 Even(__m256i v) { return _mm256_castsi256_ps(_mm256_slli_epi32(v, 16)); }
+  static __m256 Odd(__m256i v) {
+    return _mm256_castsi256_ps(_mm256_and_si256(v, _mm256_set1_epi32(static_cast<int>(0xFFFF0000u))));
+  }
+  static Pair BroadcastBF16(const uint16_t* pair) { return {Broadcast(BF16ToF32(pair[0])), Broadcast(BF16ToF32(pair[1]))}; }
+  static Vector MultiplyAddBF16(const Vector& sum, const Pair& x, const BF16Vector& w) {
+    const Vector half = MultiplyAdd(sum, x.even, Vector{Even(w.low), Even(w.high)});
+    return MultiplyAdd(half, x.odd, Vector{Odd(w.low), Odd(w.high)});
+  }
+};
+
+constexpr int64_t kPrefetchElements = 512;
+
+#include "runtime/cpu/kernels/linear_tile-inl.h"
+
+}  // namespace
+
+const LinearKernels kLinearAvx2 = {RunTile<false>, RunTile<true>, RoundToBF16};
+
+}  // namespace nemotron::runtime::cpu

@@ -1,0 +1,78 @@
+// No instruction set in particular: the compiler vectorises what it can.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+
+#include "runtime/base/dtype.h"
+#include "runtime/cpu/kernels/linear_tile.h"
+#include "runtime/plan/layout.h"
+
+namespace nemotron::runtime::cpu {
+namespace {
+
+struct Ops {
+  struct Vector {
+    float lanes[16];
+  };
+  struct BF16Vector {
+    uint32_t pairs[16];
+  };
+  struct Pair {
+    float even, odd;
+  };
+  static constexpr int kTileRows = 4, kTilePanels = 1;
+  static constexpr int kStreamPanels = 1;
+  static Vector Zero() { return {}; }
+  static Vector Load(const float* p, int n) {
+    Vector v{};
+    std::memcpy(v.lanes, p, n * sizeof(float));
+    return v;
+  }
+  static void Store(float* p, const Vector& v, int n) { std::memcpy(p, v.lanes, n * sizeof(float)); }
+  static float Broadcast(float x) { return x; }
+  static Vector Add(const Vector& a, const Vector& b) {
+    Vector v;
+    for (int i = 0; i < 16; ++i) {
+      v.lanes[i] = a.lanes[i] + b.lanes[i];
+    }
+    return v;
+  }
+  static Vector MultiplyAdd(Vector sum, float x, const Vector& w) {
+    for (int i = 0; i < 16; ++i) {
+      sum.lanes[i] += x * w.lanes[i];
+    }
+    return sum;
+  }
+  static Vector Relu2(Vector v) {
+    for (float& x : v.lanes) {
+      x = x > 0 ? x * x : 0;
+    }
+    return v;
+  }
+  static void Prefetch(const void*) {}
+  static BF16Vector LoadBF16(const uint16_t* p) {
+    BF16Vector v;
+    std::memcpy(v.pairs, p, sizeof(v.pairs));
+    return v;
+  }
+  static Pair BroadcastBF16(const uint16_t* pair) { return {BF16ToF32(pair[0]), BF16ToF32(pair[1])}; }
+  static Vector MultiplyAddBF16(Vector sum, const Pair& x, const BF16Vector& w) {
+    for (int i = 0; i < 16; ++i) {
+      const float even = std::bit_cast<float>(w.pairs[i] << 16), odd = std::bit_cast<float>(w.pairs[i] & 0xFFFF0000u);
+      sum.lanes[i] += x.even * even;
+      sum.lanes[i] += x.odd * odd;
+    }
+    return sum;
+  }
+};
+
+constexpr int64_t kPrefetchElements = 0;
+
+#include "runtime/cpu/kernels/linear_tile-inl.h"
+
+}  // namespace
+
+const LinearKernels kLinearPortable = {RunTile<false>, RunTile<true>, RoundToBF16};
+
+}  // namespace nemotron::runtime::cpu

@@ -1,0 +1,203 @@
+// RMSNorm, LayerNorm, each with a fused residual add, and the grouped gated RMSNorm. Bound by memory (L2): a row is read twice and
+// written once. One task takes kRowsPerTask rows. Sums in F32.
+#include <algorithm>
+
+#include "runtime/cpu/kernels/argument_reader.h"
+#include "runtime/cpu/kernels/kernels.h"
+#include "runtime/cpu/thread_pool.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/cpu/kernels/norm.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "runtime/cpu/kernels/vector-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace nemotron::runtime::cpu {
+namespace HWY_NAMESPACE {
+
+void AddRow(const float* a, const float* b, int64_t size, float* sum) {
+  ForVectors(size, [&](int64_t i, int64_t n) {
+    StoreUpTo(hn::Add(LoadUpTo(a + i, n), LoadUpTo(b + i, n)), sum + i, n);
+  });
+}
+
+void RMSNormRow(const float* x, const float* weight, int64_t size, float eps, float* y) {
+  const float squares = SumVectors(size, [&](int64_t i, int64_t n) {
+    const FloatVector v = LoadUpTo(x + i, n);
+    return hn::Mul(v, v);
+  });
+  const FloatVector scale = hn::Set(kFloats, 1.0f / std::sqrt(squares / static_cast<float>(size) + eps));
+  ForVectors(size, [&](int64_t i, int64_t n) {
+    StoreUpTo(hn::Mul(hn::Mul(LoadUpTo(x + i, n), scale), LoadUpTo(weight + i, n)), y + i, n);
+  });
+}
+
+/// `offset` is added to the weight: 1 for LayerNorm1P. `bias` may be null.
+void LayerNormRow(const float* x, const float* weight, const float* bias, int64_t size, float eps, float offset, float* y) {
+  const float mean = SumVectors(size, [&](int64_t i, int64_t n) { return LoadUpTo(x + i, n); }) / static_cast<float>(size);
+  const FloatVector means = hn::Set(kFloats, mean);
+  const float squares = SumVectors(size, [&](int64_t i, int64_t n) {
+    const FloatVector centred = hn::Sub(LoadUpTo(x + i, n), means);
+    const FloatVector kept = n >= kLanes ? centred : hn::IfThenElseZero(hn::FirstN(kFloats, n), centred);
+    return hn::Mul(kept, kept);
+  });
+  const FloatVector scale = hn::Set(kFloats, 1.0f / std::sqrt(squares / static_cast<float>(size) + eps));
+  ForVectors(size, [&](int64_t i, int64_t n) {
+    const FloatVector gain = hn::Add(LoadUpTo(weight + i, n), hn::Set(kFloats, offset));
+    const FloatVector normed = hn::Mul(hn::Sub(LoadUpTo(x + i, n), means), scale);
+    const FloatVector shift = bias == nullptr ? hn::Zero(kFloats) : LoadUpTo(bias + i, n);
+    StoreUpTo(hn::MulAdd(normed, gain, shift), y + i, n);
+  });
+}
+
+/// y = (x * silu(gate)) normalised over [0, size), times weight.
+void GatedRMSNormRow(const float* x, const float* gate, const float* weight, int64_t size, float eps, float* y) {
+  const float squares = SumVectors(size, [&](int64_t i, int64_t n) {
+    const FloatVector v = hn::Mul(LoadUpTo(x + i, n), Silu(LoadUpTo(gate + i, n)));
+    StoreUpTo(v, y + i, n);
+    return hn::Mul(v, v);
+  });
+  const FloatVector scale = hn::Set(kFloats, 1.0f / std::sqrt(squares / static_cast<float>(size) + eps));
+  ForVectors(size, [&](int64_t i, int64_t n) {
+    StoreUpTo(hn::Mul(hn::Mul(LoadUpTo(y + i, n), scale), LoadUpTo(weight + i, n)), y + i, n);
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace nemotron::runtime::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace nemotron::runtime::cpu {
+namespace {
+
+HWY_EXPORT(AddRow);
+HWY_EXPORT(RMSNormRow);
+HWY_EXPORT(LayerNormRow);
+HWY_EXPORT(GatedRMSNormRow);
+
+constexpr int64_t kRowsPerTask = 8;
+
+/// Calls function(unit) for each row of `space`, in parallel.
+template <typename Function>
+void ForRows(const StepContext& step, Space space, const Function& function) {
+  const int64_t units = step.units(space);
+  step.pool->ParallelFor((units + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int) {
+    for (int64_t u = task * kRowsPerTask; u < std::min(units, (task + 1) * kRowsPerTask); ++u) {
+      function(u);
+    }
+  });
+}
+
+/// rms_norm, layer_norm and both after an add.
+class Norm : public PreparedDispatch {
+ public:
+  bool add = false, layer = false;
+  BufferArgument residual, delta, sum, input, output;  // residual, delta, sum: if add; else input
+  const float* weight = nullptr;
+  const float* bias = nullptr;
+  float eps = 0, offset = 0;
+
+  void Run(const StepContext& step) const override {
+    ForRows(step, output.space, [&](int64_t u) {
+      const float* x = nullptr;
+      if (add) {
+        float* total = step.At<float>(sum, u);
+        HWY_DYNAMIC_DISPATCH(AddRow)(step.At<const float>(residual, u), step.At<const float>(delta, u), sum.columns, total);
+        x = total;
+      } else {
+        x = step.At<const float>(input, u);
+      }
+      float* y = step.At<float>(output, u);
+      if (layer) {
+        HWY_DYNAMIC_DISPATCH(LayerNormRow)(x, weight, bias, output.columns, eps, offset, y);
+      } else {
+        HWY_DYNAMIC_DISPATCH(RMSNormRow)(x, weight, output.columns, eps, y);
+      }
+    });
+  }
+};
+
+PreparedOr PrepareNorm(std::string_view name, const DispatchArguments& arguments, bool add, bool layer) {
+  ArgumentReader args(name, arguments);
+  auto norm = std::make_unique<Norm>();
+  norm->add = add;
+  norm->layer = layer;
+  norm->output = args.Output("output");
+  const int64_t columns = norm->output.columns;
+  bool same_space = true;
+  if (add) {
+    norm->residual = args.Input("residual", columns);
+    norm->delta = args.Input("delta", columns);
+    norm->sum = args.Output("sum", columns);
+    same_space = norm->residual.space == norm->output.space && norm->delta.space == norm->output.space &&
+                 norm->sum.space == norm->output.space;
+  } else {
+    norm->input = args.Input("input", columns);
+    same_space = norm->input.space == norm->output.space;
+  }
+  args.Check(same_space, "inputs and outputs count different things");
+  norm->weight = args.Vector("weight", columns);
+  norm->eps = static_cast<float>(args.Float("eps"));
+  args.Check(norm->eps >= 0, "parameter 'eps' is {}, expected at least 0", norm->eps);
+  if (layer) {
+    norm->bias = args.OptionalVector("bias", columns);
+    norm->offset = args.Bool("unit_offset") ? 1.0f : 0.0f;
+  }
+  RETURN_IF_ERROR(args.Finish());
+  return norm;
+}
+
+class GatedRMSNorm : public PreparedDispatch {
+ public:
+  BufferArgument input, gate, output;
+  const float* weight = nullptr;
+  int64_t n_groups = 1;
+  float eps = 0;
+
+  void Run(const StepContext& step) const override {
+    const int64_t width = output.columns / n_groups;
+    ForRows(step, output.space, [&](int64_t u) {
+      for (int64_t at = 0; at < output.columns; at += width) {
+        HWY_DYNAMIC_DISPATCH(GatedRMSNormRow)
+        (step.At<const float>(input, u) + at, step.At<const float>(gate, u) + at, weight + at, width, eps,
+         step.At<float>(output, u) + at);
+      }
+    });
+  }
+};
+
+}  // namespace
+
+PreparedOr PrepareRMSNorm(const DispatchArguments& arguments) {
+  return PrepareNorm("cpu.rms_norm", arguments, /*add=*/false, /*layer=*/false);
+}
+PreparedOr PrepareAddRMSNorm(const DispatchArguments& arguments) {
+  return PrepareNorm("cpu.add_rms_norm", arguments, /*add=*/true, /*layer=*/false);
+}
+PreparedOr PrepareLayerNorm(const DispatchArguments& arguments) {
+  return PrepareNorm("cpu.layer_norm", arguments, /*add=*/false, /*layer=*/true);
+}
+PreparedOr PrepareAddLayerNorm(const DispatchArguments& arguments) {
+  return PrepareNorm("cpu.add_layer_norm", arguments, /*add=*/true, /*layer=*/true);
+}
+
+PreparedOr PrepareGatedRMSNorm(const DispatchArguments& arguments) {
+  ArgumentReader args("cpu.gated_rms_norm", arguments);
+  auto norm = std::make_unique<GatedRMSNorm>();
+  norm->output = args.Output("output");
+  norm->input = args.Input("input", norm->output.columns);
+  norm->gate = args.Input("gate", norm->output.columns);
+  args.Check(norm->input.space == norm->output.space && norm->gate.space == norm->output.space,
+             "inputs and outputs count different things");
+  norm->weight = args.Vector("weight", norm->output.columns);
+  norm->n_groups = args.Size("n_groups");
+  args.Check(norm->output.columns % norm->n_groups == 0, "{} columns are not a multiple of {} groups", norm->output.columns,
+             norm->n_groups);
+  norm->eps = static_cast<float>(args.Float("eps"));
+  RETURN_IF_ERROR(args.Finish());
+  return norm;
+}
+
+}  // namespace nemotron::runtime::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,86 @@
+// Small vector helpers over Highway for all kernels but the matrices. Included per target, inside
+// HWY_BEFORE_NAMESPACE / HWY_AFTER_NAMESPACE of each kernel file.
+
+#if defined(RUNTIME_CPU_KERNELS_VECTOR_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RUNTIME_CPU_KERNELS_VECTOR_INL_H_
+#undef RUNTIME_CPU_KERNELS_VECTOR_INL_H_
+#else
+#define RUNTIME_CPU_KERNELS_VECTOR_INL_H_
+#endif
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "hwy/contrib/math/math-inl.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace nemotron::runtime::cpu {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Floats = hn::ScalableTag<float>;
+using FloatVector = hn::Vec<Floats>;
+constexpr Floats kFloats;
+constexpr int64_t kLanes = HWY_LANES(float);
+
+/// The first `n` < kLanes elements at `p`, the rest zero.
+HWY_INLINE FloatVector LoadTail(const float* p, int64_t n) {
+  HWY_ALIGN float padded[kLanes] = {};
+  std::memcpy(padded, p, n * sizeof(float));
+  return hn::Load(kFloats, padded);
+}
+HWY_INLINE void StoreTail(FloatVector v, float* p, int64_t n) {
+  HWY_ALIGN float padded[kLanes];
+  hn::Store(v, kFloats, padded);
+  std::memcpy(p, padded, n * sizeof(float));
+}
+HWY_INLINE FloatVector LoadUpTo(const float* p, int64_t n) { return n >= kLanes ? hn::LoadU(kFloats, p) : LoadTail(p, n); }
+HWY_INLINE void StoreUpTo(FloatVector v, float* p, int64_t n) {
+  if (n >= kLanes) {
+    hn::StoreU(v, kFloats, p);
+  } else {
+    StoreTail(v, p, n);
+  }
+}
+
+/// x * sigmoid(x).
+HWY_INLINE FloatVector Silu(FloatVector x) {
+  return hn::Div(x, hn::Add(hn::Set(kFloats, 1.0f), hn::Exp(kFloats, hn::Neg(x))));
+}
+
+/// Sum of f(i, n) over vectors of [0, size), n elements each; lanes past the end must be zero. The order of additions depends on `size` alone.
+template <typename Function>
+HWY_INLINE float SumVectors(int64_t size, const Function& f) {
+  FloatVector sum0 = hn::Zero(kFloats), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= size; i += 4 * kLanes) {
+    sum0 = hn::Add(sum0, f(i, kLanes));
+    sum1 = hn::Add(sum1, f(i + kLanes, kLanes));
+    sum2 = hn::Add(sum2, f(i + 2 * kLanes, kLanes));
+    sum3 = hn::Add(sum3, f(i + 3 * kLanes, kLanes));
+  }
+  for (; i < size; i += kLanes) {
+    sum0 = hn::Add(sum0, f(i, size - i));
+  }
+  return hn::GetLane(hn::SumOfLanes(kFloats, hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3))));
+}
+
+/// Calls f(i, n) for each vector of [0, size).
+template <typename Function>
+HWY_INLINE void ForVectors(int64_t size, const Function& f) {
+  int64_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    f(i, kLanes);
+  }
+  if (i < size) {
+    f(i, size - i);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace nemotron::runtime::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // toggle

@@ -1,0 +1,240 @@
+#include "runtime/engine/cpu_device.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "runtime/cpu/kernel.h"
+#include "runtime/plan/format.h"
+
+namespace nemotron::runtime {
+namespace {
+
+constexpr int64_t kHugePageBytes = 2 << 20;
+
+/// The value of a plan's enum in the kernels' terms; the loader has checked the range, and the values are equal.
+template <typename Target, typename Source>
+Target Convert(Source value) {
+  return static_cast<Target>(value);
+}
+static_assert(static_cast<int>(schema::Space::Row) == static_cast<int>(cpu::Space::kRow));
+static_assert(static_cast<int>(schema::Layout::Panel) == static_cast<int>(cpu::Layout::kPanel));
+static_assert(static_cast<int>(schema::StateKind::Ssm) == static_cast<int>(cpu::StateKind::kSsm));
+static_assert(static_cast<int>(schema::DType::I64) == static_cast<int>(DType::kI64));
+
+cpu::BufferArgument MakeBuffer(const schema::Buffer& buffer, uint64_t column, uint64_t columns,
+                               const ProgramLimits& limits) {
+  const int64_t capacity = buffer.space() == schema::Space::Token ? limits.max_tokens : limits.max_rows;
+  const auto dtype = Convert<DType>(buffer.dtype());
+  return {.dtype = dtype,
+          .space = Convert<cpu::Space>(buffer.space()),
+          .columns = static_cast<int64_t>(columns),
+          .row_bytes = static_cast<int64_t>(buffer.row_bytes()),
+          .base_bytes = static_cast<int64_t>(buffer.offset_bytes()) * capacity + static_cast<int64_t>(column) * SizeOf(dtype)};
+}
+
+cpu::ParameterValue MakeParameter(const schema::Parameter& parameter) {
+  switch (parameter.type()) {
+    case schema::ParameterType::Int:
+      return parameter.int_value();
+    case schema::ParameterType::Float:
+      return parameter.float_value();
+    case schema::ParameterType::Bool:
+      return parameter.int_value() != 0;
+    case schema::ParameterType::String:
+      return parameter.string_value()->str();
+  }
+  return int64_t{0};
+}
+
+cpu::DispatchArguments MakeArguments(const Plan& plan, const schema::Dispatch& dispatch, const ProgramLimits& limits,
+                                     int num_threads) {
+  const schema::Plan& root = plan.root();
+  cpu::DispatchArguments arguments;
+  for (const schema::Argument* argument : *dispatch.arguments()) {
+    const std::string name = argument->name()->str();
+    switch (argument->kind()) {
+      case schema::ArgumentKind::Input:
+      case schema::ArgumentKind::Output: {
+        auto& buffers = argument->kind() == schema::ArgumentKind::Input ? arguments.inputs : arguments.outputs;
+        const schema::Buffer& buffer = *root.program()->buffers()->Get(argument->index());
+        buffers.emplace(name, MakeBuffer(buffer, argument->column(), argument->columns(), limits));
+        break;
+      }
+      case schema::ArgumentKind::Weight: {
+        const schema::Weight& weight = *root.weights()->Get(argument->index());
+        arguments.weights.emplace(
+            name, cpu::WeightArgument{.dtype = Convert<DType>(weight.dtype()),
+                                      .layout = Convert<cpu::Layout>(weight.layout()),
+                                      .shape = {weight.shape()->begin(), weight.shape()->end()},
+                                      .data = plan.SegmentBytes(*weight.segment())});
+        break;
+      }
+      case schema::ArgumentKind::State: {
+        const schema::State& state = *root.states()->Get(argument->index());
+        arguments.states.emplace(name, cpu::StateArgument{.kind = Convert<cpu::StateKind>(state.kind()),
+                                                          .dtype = Convert<DType>(state.dtype()),
+                                                          .shape = {state.shape()->begin(), state.shape()->end()},
+                                                          .offset_bytes = static_cast<int64_t>(state.offset_bytes())});
+        break;
+      }
+    }
+  }
+  if (dispatch.parameters() != nullptr) {
+    for (const schema::Parameter* parameter : *dispatch.parameters()) {
+      arguments.parameters.emplace(parameter->name()->str(), MakeParameter(*parameter));
+    }
+  }
+  arguments.max_tokens = limits.max_tokens;
+  arguments.max_rows = limits.max_rows;
+  arguments.vocab_size = static_cast<int64_t>(root.model()->vocab_size());
+  arguments.page_tokens = limits.page_tokens;
+  arguments.num_threads = num_threads;
+  return arguments;
+}
+
+class CpuProgram final : public DeviceProgram {
+ public:
+  CpuProgram(CpuDevice* device, const Plan& plan, const ProgramLimits& limits)
+      : device_(device),
+        token_arena_bytes_(static_cast<int64_t>(plan.root().program()->token_arena_bytes()) * limits.max_tokens),
+        row_arena_bytes_(static_cast<int64_t>(plan.root().program()->row_arena_bytes()) * limits.max_rows) {
+    const schema::Buffer& logits = *plan.root().program()->buffers()->Get(plan.root().program()->logits());
+    logits_ = MakeBuffer(logits, 0, logits.columns(), limits);
+    sequences_.reserve(static_cast<size_t>(limits.max_sequences));
+  }
+
+  void Add(std::unique_ptr<cpu::PreparedDispatch> dispatch) {
+    const int64_t alignment = static_cast<int64_t>(kBufferAlignment);
+    scratch_bytes_ = std::max(scratch_bytes_, (dispatch->ScratchBytes() + alignment - 1) / alignment * alignment);
+    dispatches_.push_back(std::move(dispatch));
+  }
+
+  int64_t workspace_bytes() const override { return token_arena_bytes_ + row_arena_bytes_ + scratch_bytes_; }
+
+  Status AllocateWorkspace() override {
+    ASSIGN_OR_RETURN(pool_, device_->StartThreads());
+    ASSIGN_OR_RETURN(workspace_, device_->Allocate(std::max<int64_t>(workspace_bytes(), 1)));
+    return OkStatus();
+  }
+
+  Status Run(const DeviceStep& step) override {
+    sequences_.clear();
+    for (const DeviceSequence& sequence : step.sequences) {
+      sequences_.push_back({.first_token = sequence.first_token,
+                            .num_tokens = sequence.num_tokens,
+                            .position = sequence.position,
+                            .slot = sequence.slot,
+                            .pages = sequence.pages});
+    }
+    const cpu::StepContext context = {.tokens = step.tokens,
+                                      .sequences = sequences_,
+                                      .output_rows = step.output_rows,
+                                      .token_arena = workspace_.data(),
+                                      .row_arena = workspace_.data() + token_arena_bytes_,
+                                      .scratch = workspace_.data() + token_arena_bytes_ + row_arena_bytes_,
+                                      .pool = pool_};
+    for (const std::unique_ptr<cpu::PreparedDispatch>& dispatch : dispatches_) {
+      dispatch->Run(context);
+    }
+    return OkStatus();
+  }
+
+  Status Synchronize() override { return OkStatus(); }
+
+  Status ReadLogits(int64_t num_rows, std::span<float> logits) const override {
+    const std::byte* source = workspace_.data() + token_arena_bytes_ + logits_.base_bytes;
+    for (int64_t row = 0; row < num_rows; ++row) {
+      std::memcpy(logits.data() + row * logits_.columns, source + row * logits_.row_bytes,
+                  static_cast<size_t>(logits_.columns) * sizeof(float));
+    }
+    return OkStatus();
+  }
+
+ private:
+  CpuDevice* device_;
+  int64_t token_arena_bytes_, row_arena_bytes_;
+  int64_t scratch_bytes_ = 0;
+  cpu::BufferArgument logits_;
+  std::vector<std::unique_ptr<cpu::PreparedDispatch>> dispatches_;
+  std::vector<cpu::SequenceStep> sequences_;
+  cpu::ThreadPool* pool_ = nullptr;
+  DeviceMemory workspace_;  // token arena, row arena, scratch
+};
+
+}  // namespace
+
+StatusOr<DeviceMemory> CpuDevice::Allocate(int64_t size_bytes) {
+  void* data = mmap(nullptr, static_cast<size_t>(size_bytes), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED) {
+    return Error(StatusCode::kResourceExhausted, "the system gives no {} bytes of memory: {}", size_bytes,
+                 std::strerror(errno));
+  }
+  if (size_bytes >= 2 * kHugePageBytes) {
+    madvise(data, static_cast<size_t>(size_bytes), MADV_HUGEPAGE);  // a hint; not all systems take it
+  }
+  return DeviceMemory(this, static_cast<std::byte*>(data), size_bytes);
+}
+
+void CpuDevice::Free(std::byte* data, int64_t size_bytes) { munmap(data, static_cast<size_t>(size_bytes)); }
+
+Status CpuDevice::Zero(std::byte* target, int64_t size_bytes) {
+  std::memset(target, 0, static_cast<size_t>(size_bytes));
+  return OkStatus();
+}
+
+Status CpuDevice::Copy(std::byte* target, const std::byte* source, int64_t size_bytes) {
+  std::memcpy(target, source, static_cast<size_t>(size_bytes));
+  return OkStatus();
+}
+
+Status CpuDevice::CopyToHost(std::byte* target, const std::byte* source, int64_t size_bytes) {
+  return Copy(target, source, size_bytes);
+}
+
+Status CpuDevice::CopyFromHost(std::byte* target, const std::byte* source, int64_t size_bytes) {
+  return Copy(target, source, size_bytes);
+}
+
+StatusOr<cpu::ThreadPool*> CpuDevice::StartThreads() {
+  if (pool_ == nullptr) {
+    try {
+      pool_ = std::make_unique<cpu::ThreadPool>(num_threads_);
+    } catch (const std::system_error& error) {
+      return Error(StatusCode::kResourceExhausted, "the system starts no {} threads ({}); lower --threads", num_threads_,
+                   error.what());
+    }
+  }
+  return pool_.get();
+}
+
+StatusOr<std::unique_ptr<DeviceProgram>> CpuDevice::Prepare(const Plan& plan, const ProgramLimits& limits) {
+  const schema::Program& program = *plan.root().program();
+  auto prepared = std::make_unique<CpuProgram>(this, plan, limits);
+  for (uint32_t i = 0; i < program.dispatches()->size(); ++i) {
+    const schema::Dispatch& dispatch = *program.dispatches()->Get(i);
+    const std::string_view kernel = program.kernels()->Get(dispatch.kernel())->name()->string_view();
+    auto ready = cpu::Prepare(kernel, MakeArguments(plan, dispatch, limits, num_threads_));
+    if (!ready.ok()) {
+      return std::move(ready).status().WithContext(
+          fmt::format("in program.dispatches[{}] '{}' of layer {}", i, kernel, dispatch.layer()));
+    }
+    prepared->Add(std::move(ready).value());
+  }
+  return std::unique_ptr<DeviceProgram>(std::move(prepared));
+}
+
+StatusOr<std::unique_ptr<Device>> CreateDevice(const std::string& name, int num_threads) {
+  if (name != "auto" && name != "cpu") {
+    return InvalidArgument("there is no device '{}', expected 'auto' or 'cpu'", name);
+  }
+  return std::unique_ptr<Device>(std::make_unique<CpuDevice>(num_threads));
+}
+
+}  // namespace nemotron::runtime

@@ -1,0 +1,427 @@
+#include "codegen/PlanFileWriter.h"
+
+#include <unistd.h>
+
+#include <bit>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <random>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "codegen/WeightExpression.h"
+#include "dialects/Plan/IR/Plan.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Parser/Parser.h"
+#include "runtime/plan/layout.h"
+#include "runtime/plan/plan.h"
+
+namespace nemotron::codegen {
+namespace {
+
+using runtime::DType;
+using testing::HasSubstr;
+
+/// Tensors in memory, with values that are small integers and thus exact in each type.
+class MemorySource : public ir::WeightSource {
+ public:
+  void Add(const std::string& name, DType dtype, std::vector<int64_t> shape) {
+    Entry entry{{dtype, shape}, {}, {}};
+    int64_t count = 1;
+    for (int64_t dim : shape) {
+      count *= dim;
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      const float value = static_cast<float>(static_cast<int>(random_() % 201) - 100);
+      entry.values.push_back(value);
+      const uint32_t bits = std::bit_cast<uint32_t>(value);
+      const uint16_t half = dtype == DType::kBF16 ? runtime::F32ToBF16(value)
+                                                  : std::bit_cast<uint16_t>(static_cast<_Float16>(value));
+      const size_t at = entry.bytes.size();
+      entry.bytes.resize(at + runtime::SizeOf(dtype));
+      std::memcpy(entry.bytes.data() + at, dtype == DType::kF32 ? static_cast<const void*>(&bits) : &half,
+                  runtime::SizeOf(dtype));
+    }
+    entries_[name] = std::move(entry);
+  }
+
+  std::optional<Tensor> lookup(std::string_view source) const override {
+    const auto it = entries_.find(source);
+    return it == entries_.end() ? std::nullopt : std::optional(it->second.tensor);
+  }
+  runtime::Status read(std::string_view source, int64_t offset, std::span<std::byte> bytes) override {
+    if (source == broken) {
+      return runtime::DataLoss("'model-7.safetensors' ends within tensor '{}'", source);
+    }
+    const Entry& entry = entries_.find(source)->second;
+    EXPECT_LE(offset + bytes.size(), entry.bytes.size());
+    EXPECT_EQ(std::count(released.begin(), released.end(), source), 0) << source << " is read after its release";
+    std::memcpy(bytes.data(), entry.bytes.data() + offset, bytes.size());
+    return runtime::OkStatus();
+  }
+  void release(std::string_view source) override { released.emplace_back(source); }
+
+  const std::vector<float>& values(const std::string& name) const { return entries_.find(name)->second.values; }
+
+  std::string broken;
+  std::vector<std::string> released;
+
+ private:
+  struct Entry {
+    Tensor tensor;
+    std::vector<float> values;
+    std::vector<std::byte> bytes;
+  };
+  std::map<std::string, Entry, std::less<>> entries_;
+  std::mt19937 random_{11};
+};
+
+class PlanFileWriterTest : public testing::Test {
+ protected:
+  PlanFileWriterTest() : handler_(&context_, [this](mlir::Diagnostic& diagnostic) {
+    errors_ += diagnostic.str() + "\n";
+    return mlir::success();
+  }) {
+    context_.loadDialect<ir::NemotronDialect, plan::PlanDialect>();
+    folder_ = std::filesystem::path(testing::TempDir()) / fmt::format("plan_file_writer_{}", getpid());
+    std::filesystem::create_directories(folder_);
+    info_.architecture = "NemotronHForCausalLM";
+    info_.name = "test";
+    info_.vocabSize = 8;
+    info_.hiddenSize = 4;
+    info_.layersBlockType = "M*";
+    info_.maxPositionEmbeddings = 64;
+    options_.path = (folder_ / "x.plan").string();
+    options_.compilerVersion = "1.2.3";
+    options_.pipeline = "builtin.module(plan-memory)";
+  }
+  ~PlanFileWriterTest() override { std::filesystem::remove_all(folder_); }
+
+  /// A module with `weights` and a program that is as small as can be.
+  mlir::OwningOpRef<mlir::ModuleOp> Parse(const std::string& weights, const std::string& attributes = "plan.target = \"cpu\"") {
+    const std::string text = "module attributes {" + attributes + "} {\n" + weights + R"(
+      plan.state @layers.0.conv conv : tensor<3x4xf32> {offset = 64}
+      plan.state @layers.1.kv kv_cache : tensor<2x1x4xbf16> {offset = 0}
+      plan.program @step attributes {token_arena_bytes = 128, row_arena_bytes = 64} {
+        %h = plan.buffer "h" {offset = 64} : !plan.buffer<token, 12, f32>
+        plan.dispatch "cpu.one" outs(output = %h : !plan.buffer<token, 12, f32>) weights(weight = @w)
+        %v = plan.view %h from 5 : !plan.buffer<token, 12, f32> to !plan.buffer<token, 7, f32>
+        %l = plan.buffer "logits" {offset = 0} : !plan.buffer<row, 8, f32>
+        plan.dispatch "cpu.two" ins(input = %v : !plan.buffer<token, 7, f32>) outs(output = %l : !plan.buffer<row, 8, f32>)
+          states(conv = @layers.0.conv) {eps = 0.5 : f32, count = 3 : i64, flag = true, mode = "relu2"} layer 1
+        plan.return %l : !plan.buffer<row, 8, f32>
+      }
+    })";
+    auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context_);
+    EXPECT_TRUE(module) << errors_;
+    return module;
+  }
+
+  std::shared_ptr<const runtime::Plan> Write(const std::string& weights) {
+    auto module = Parse(weights);
+    auto summary = writePlanFile(*module, source_, info_, options_);
+    EXPECT_TRUE(mlir::succeeded(summary)) << errors_;
+    if (mlir::failed(summary)) {
+      return nullptr;
+    }
+    summary_ = *summary;
+    auto plan = runtime::Plan::Load(options_.path);
+    EXPECT_TRUE(plan.ok()) << plan.status().message();
+    if (!plan.ok()) {
+      return nullptr;
+    }
+    EXPECT_TRUE((*plan)->VerifySegments().ok());
+    return *plan;
+  }
+
+  /// The error that writing gives; nothing may be left in the folder.
+  std::string WriteFails(const std::string& weights, const std::string& attributes = "plan.target = \"cpu\"") {
+    auto module = Parse(weights, attributes);
+    EXPECT_TRUE(mlir::failed(writePlanFile(*module, source_, info_, options_)));
+    EXPECT_TRUE(std::filesystem::is_empty(folder_));
+    return errors_;
+  }
+
+  /// Elements of weight `index` as they lie in the file.
+  static std::vector<float> Elements(const runtime::Plan& plan, int index) {
+    const schema::Weight& weight = *plan.root().weights()->Get(index);
+    const std::span<const std::byte> bytes = plan.SegmentBytes(*weight.segment());
+    const auto dtype = static_cast<DType>(weight.dtype());
+    std::vector<float> elements;
+    for (size_t at = 0; at < bytes.size(); at += runtime::SizeOf(dtype)) {
+      uint32_t word = 0;
+      std::memcpy(&word, bytes.data() + at, runtime::SizeOf(dtype));
+      elements.push_back(dtype == DType::kF32    ? std::bit_cast<float>(word)
+                         : dtype == DType::kBF16 ? runtime::BF16ToF32(static_cast<uint16_t>(word))
+                                                 : runtime::F16ToF32(static_cast<uint16_t>(word)));
+    }
+    return elements;
+  }
+
+  static std::vector<float> Packed(DType dtype, int64_t n, int64_t k, std::span<const float> rows) {
+    std::vector<float> packed(runtime::NumPanels(n) * runtime::PanelElements(dtype, k), 0.0f);
+    for (int64_t i = 0; i < n * k; ++i) {
+      packed[runtime::PanelElementIndex(dtype, k, i / k, i % k)] = rows[i];
+    }
+    return packed;
+  }
+
+  mlir::MLIRContext context_;
+  std::string errors_;
+  mlir::ScopedDiagnosticHandler handler_;
+  MemorySource source_;
+  ir::ModelInfo info_;
+  PlanFileOptions options_;
+  PlanFileSummary summary_;
+  std::filesystem::path folder_;
+};
+
+constexpr const char* kSimple = R"(
+  nemotron.weight @w.source : tensor<3x5xbf16> from "w"
+  plan.weight @w : tensor<3x5xbf16> {
+    %0 = nemotron.get_weight @w.source : tensor<3x5xbf16>
+    plan.yield %0 : tensor<3x5xbf16>
+  })";
+
+TEST_F(PlanFileWriterTest, MetadataSaysWhatTheModuleSays) {
+  source_.Add("w", DType::kBF16, {3, 5});
+  info_.tokenizerKind = "tokenizer.json";
+  info_.tokenizerData = "{\"model\": {}}";
+  info_.chatTemplate = "{{ messages }}";
+  info_.eosTokenIds = {2, 3};
+  info_.temperature = 0.5;
+  info_.checkpointHash = "xxh3:0123456789abcdef";
+  const auto plan = Write(kSimple);
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(Elements(*plan, 0), source_.values("w"));
+
+  const schema::Plan& root = plan->root();
+  EXPECT_EQ(root.target()->str(), "cpu");
+  EXPECT_EQ(root.weights()->Get(0)->name()->str(), "w");
+  EXPECT_EQ(root.slot_bytes(), 128u);  // 64 + 3 * 4 * 4 bytes, rounded up
+  EXPECT_EQ(root.kv_bytes_per_token(), 64u);
+  EXPECT_EQ(root.model()->num_layers(), 2u);
+  EXPECT_EQ(root.model()->eos_token_ids()->Get(1), 3);
+  EXPECT_EQ(root.generation()->temperature(), 0.5);
+  EXPECT_EQ(root.chat_template()->str(), "{{ messages }}");
+  EXPECT_EQ(root.provenance()->pipeline()->str(), options_.pipeline);
+  EXPECT_EQ(root.provenance()->checkpoint_hash()->str(), info_.checkpointHash);
+  const auto tokenizer = plan->SegmentBytes(*root.tokenizer()->data());
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(tokenizer.data()), tokenizer.size()), info_.tokenizerData);
+
+  const schema::Program& program = *root.program();
+  EXPECT_EQ(program.token_bytes_without_reuse(), 64u);
+  const schema::Dispatch& dispatch = *program.dispatches()->Get(1);
+  EXPECT_EQ(program.kernels()->Get(dispatch.kernel())->name()->str(), "cpu.two");
+  EXPECT_EQ(dispatch.layer(), 1);
+  EXPECT_EQ(program.dispatches()->Get(0)->layer(), -1);
+  const schema::Argument& input = *dispatch.arguments()->Get(0);
+  EXPECT_EQ(input.column(), 5u);
+  EXPECT_EQ(input.columns(), 7u);
+  std::map<std::string, const schema::Parameter*> parameters;
+  for (const schema::Parameter* parameter : *dispatch.parameters()) {
+    parameters[parameter->name()->str()] = parameter;
+  }
+  EXPECT_EQ(parameters["eps"]->float_value(), 0.5);
+  EXPECT_EQ(parameters["count"]->int_value(), 3);
+  EXPECT_EQ(parameters["flag"]->type(), schema::ParameterType::Bool);
+  EXPECT_EQ(parameters["flag"]->int_value(), 1);
+  EXPECT_EQ(parameters["mode"]->string_value()->str(), "relu2");
+
+  EXPECT_EQ(summary_.numWeights, 1);
+  EXPECT_EQ(summary_.weightBytes, 30);
+  EXPECT_EQ(summary_.fileBytes, static_cast<int64_t>(std::filesystem::file_size(options_.path)));
+  EXPECT_EQ(summary_.tokenBytes, 128);
+}
+
+TEST_F(PlanFileWriterTest, CarriesOutTransforms) {
+  source_.Add("q", DType::kBF16, {6, 5});
+  source_.Add("k", DType::kBF16, {4, 5});
+  source_.Add("c", DType::kF16, {4, 1, 3});
+  const auto plan = Write(R"(
+    nemotron.weight @q : tensor<6x5xbf16> from "q"
+    nemotron.weight @k : tensor<4x5xbf16> from "k"
+    nemotron.weight @c : tensor<4x1x3xf16> from "c"
+    plan.weight @w : tensor<10x5xf32> {
+      %0 = nemotron.get_weight @q : tensor<6x5xbf16>
+      %1 = nemotron.get_weight @k : tensor<4x5xbf16>
+      %2 = nemotron.concat %1, %0 : (tensor<4x5xbf16>, tensor<6x5xbf16>) -> tensor<10x5xbf16>
+      %3 = nemotron.cast %2 : tensor<10x5xbf16> to tensor<10x5xf32>
+      plan.yield %3 : tensor<10x5xf32>
+    }
+    plan.weight @sliced : tensor<2x5xbf16> {
+      %0 = nemotron.get_weight @q : tensor<6x5xbf16>
+      %1 = nemotron.slice %0 from 3 : tensor<6x5xbf16> to tensor<2x5xbf16>
+      plan.yield %1 : tensor<2x5xbf16>
+    }
+    plan.weight @turned : tensor<3x4xf32> {
+      %0 = nemotron.get_weight @c : tensor<4x1x3xf16>
+      %1 = nemotron.reshape %0 : tensor<4x1x3xf16> to tensor<4x3xf16>
+      %2 = nemotron.transpose %1 : tensor<4x3xf16> to tensor<3x4xf16>
+      %3 = nemotron.cast %2 : tensor<3x4xf16> to tensor<3x4xf32>
+      plan.yield %3 : tensor<3x4xf32>
+    }
+    plan.weight @stacked : tensor<2x4x5xbf16, #plan.layout<panel>> {
+      %0 = nemotron.get_weight @k : tensor<4x5xbf16>
+      %1 = nemotron.get_weight @q : tensor<6x5xbf16>
+      %2 = nemotron.slice %1 from 1 : tensor<6x5xbf16> to tensor<4x5xbf16>
+      %3 = nemotron.stack %0, %2 : (tensor<4x5xbf16>, tensor<4x5xbf16>) -> tensor<2x4x5xbf16>
+      %4 = plan.pack %3 : tensor<2x4x5xbf16> to tensor<2x4x5xbf16, #plan.layout<panel>>
+      plan.yield %4 : tensor<2x4x5xbf16, #plan.layout<panel>>
+    })");
+  ASSERT_TRUE(plan);
+  const std::vector<float>&q = source_.values("q"), &k = source_.values("k"), &c = source_.values("c");
+  std::vector<float> joined(k);
+  joined.insert(joined.end(), q.begin(), q.end());
+  EXPECT_EQ(Elements(*plan, 0), joined);
+  EXPECT_EQ(Elements(*plan, 1), std::vector<float>(q.begin() + 15, q.begin() + 25));
+  std::vector<float> turned;
+  for (int column = 0; column < 3; ++column) {
+    for (int row = 0; row < 4; ++row) {
+      turned.push_back(c[row * 3 + column]);
+    }
+  }
+  EXPECT_EQ(Elements(*plan, 2), turned);
+  std::vector<float> stacked = Packed(DType::kBF16, 4, 5, k);
+  const std::vector<float> second = Packed(DType::kBF16, 4, 5, std::span(q).subspan(5, 20));
+  stacked.insert(stacked.end(), second.begin(), second.end());
+  EXPECT_EQ(Elements(*plan, 3), stacked);
+  // In the order of their last use.
+  EXPECT_THAT(source_.released, testing::ElementsAre("c", "k", "q"));
+}
+
+/// Ranges of a tree of all transforms agree with the whole, wherever they are cut.
+TEST_F(PlanFileWriterTest, RangesAreCutAnywhere) {
+  source_.Add("a", DType::kBF16, {7, 3});
+  source_.Add("b", DType::kBF16, {2, 3});
+  auto module = Parse(R"(
+    nemotron.weight @a : tensor<7x3xbf16> from "a"
+    nemotron.weight @b : tensor<2x3xbf16> from "b"
+    plan.weight @w : tensor<2x3x4xf32> {
+      %a = nemotron.get_weight @a : tensor<7x3xbf16>
+      %b = nemotron.get_weight @b : tensor<2x3xbf16>
+      %s = nemotron.slice %a from 4 : tensor<7x3xbf16> to tensor<2x3xbf16>
+      %j = nemotron.concat %s, %b : (tensor<2x3xbf16>, tensor<2x3xbf16>) -> tensor<4x3xbf16>
+      %f = nemotron.cast %j : tensor<4x3xbf16> to tensor<4x3xf32>
+      %t = nemotron.transpose %f : tensor<4x3xf32> to tensor<3x4xf32>
+      %p = nemotron.stack %t, %t : (tensor<3x4xf32>, tensor<3x4xf32>) -> tensor<2x3x4xf32>
+      plan.yield %p : tensor<2x3x4xf32>
+    })");
+  mlir::SymbolTable symbols(*module);
+  auto expression = WeightExpression::create(symbols.lookup<plan::WeightOp>("w"), source_, symbols);
+  ASSERT_TRUE(mlir::succeeded(expression)) << errors_;
+  std::vector<float> rows(source_.values("a").begin() + 12, source_.values("a").begin() + 18);
+  rows.insert(rows.end(), source_.values("b").begin(), source_.values("b").end());
+  std::vector<float> expected;
+  for (int copy = 0; copy < 2; ++copy) {
+    for (int i = 0; i < 12; ++i) {
+      expected.push_back(rows[i % 4 * 3 + i / 4]);
+    }
+  }
+  for (int64_t first = 0; first < 24; ++first) {
+    for (int64_t count = 0; count <= 24 - first; ++count) {
+      std::vector<float> found(count);
+      ASSERT_TRUE(expression->read(first, count, reinterpret_cast<std::byte*>(found.data())).ok());
+      ASSERT_EQ(found, std::vector<float>(expected.begin() + first, expected.begin() + first + count));
+    }
+  }
+}
+
+/// Weights of several blocks, converted and packed by several threads.
+TEST_F(PlanFileWriterTest, BlocksComeInOrder) {
+  source_.Add("big", DType::kBF16, {3000, 1001});
+  const std::string weights = R"(
+    nemotron.weight @big : tensor<3000x1001xbf16> from "big"
+    plan.weight @w : tensor<3000x1001xf32> {
+      %0 = nemotron.get_weight @big : tensor<3000x1001xbf16>
+      %1 = nemotron.cast %0 : tensor<3000x1001xbf16> to tensor<3000x1001xf32>
+      plan.yield %1 : tensor<3000x1001xf32>
+    }
+    plan.weight @panels : tensor<3000x1001xbf16, #plan.layout<panel>> {
+      %0 = nemotron.get_weight @big : tensor<3000x1001xbf16>
+      %1 = plan.pack %0 : tensor<3000x1001xbf16> to tensor<3000x1001xbf16, #plan.layout<panel>>
+      plan.yield %1 : tensor<3000x1001xbf16, #plan.layout<panel>>
+    })";
+  std::vector<int64_t> done;
+  options_.progress = [&](int64_t bytes, int64_t total) {
+    EXPECT_EQ(total, 3000 * 1001 * 4 + runtime::PanelMatrixBytes(DType::kBF16, 3000, 1001));
+    done.push_back(bytes);
+  };
+  std::string first_file;
+  for (unsigned threads : {1u, 2u, 5u}) {
+    options_.numThreads = threads;
+    source_.released.clear();
+    const auto plan = Write(weights);
+    ASSERT_TRUE(plan);
+    EXPECT_EQ(Elements(*plan, 0), source_.values("big"));
+    EXPECT_EQ(Elements(*plan, 1), Packed(DType::kBF16, 3000, 1001, source_.values("big")));
+    EXPECT_EQ(done.back(), summary_.weightBytes);
+    std::ifstream file(options_.path, std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+    EXPECT_EQ(first_file.empty() ? bytes : first_file, bytes) << "the number of threads changes the file";
+    first_file = bytes;
+  }
+}
+
+TEST_F(PlanFileWriterTest, ErrorsNameWeightAndFile) {
+  source_.Add("w", DType::kBF16, {3, 5});
+  source_.broken = "w";
+  const std::string error = WriteFails(kSimple);
+  EXPECT_THAT(error, HasSubstr("cannot make weight 'w': 'model-7.safetensors' ends within tensor 'w'"));
+}
+
+TEST_F(PlanFileWriterTest, TensorsMustBeWhatTheModuleSays) {
+  EXPECT_THAT(WriteFails(kSimple), HasSubstr("the checkpoint has no tensor 'w'"));
+  source_.Add("w", DType::kBF16, {3, 6});
+  EXPECT_THAT(WriteFails(kSimple), HasSubstr("tensor 'w' is bf16 [3, 6], expected 'tensor<3x5xbf16>'"));
+  source_.Add("w", DType::kF32, {3, 5});
+  EXPECT_THAT(WriteFails(kSimple), HasSubstr("tensor 'w' is f32 [3, 5]"));
+}
+
+TEST_F(PlanFileWriterTest, NothingIsWrittenWithoutATarget) {
+  source_.Add("w", DType::kBF16, {3, 5});
+  EXPECT_THAT(WriteFails(kSimple, ""), HasSubstr("has no attribute plan.target"));
+}
+
+TEST_F(PlanFileWriterTest, NothingIsWrittenWithoutPlaces) {
+  source_.Add("w", DType::kBF16, {3, 5});
+  EXPECT_THAT(WriteFails(std::string(kSimple) + "plan.state @nowhere conv : tensor<3x4xf32>"),
+              HasSubstr("has no place in memory, expected plan-memory to have run"));
+}
+
+TEST_F(PlanFileWriterTest, WhatWouldNotLoadIsNotWritten) {
+  source_.Add("w", DType::kBF16, {3, 5});
+  info_.vocabSize = 9;
+  EXPECT_THAT(WriteFails(kSimple), HasSubstr("the plan would not load: program.logits"));
+}
+
+TEST_F(PlanFileWriterTest, BadPathIsNamed) {
+  source_.Add("w", DType::kBF16, {3, 5});
+  options_.path = (folder_ / "nosuch" / "x.plan").string();
+  EXPECT_THAT(WriteFails(kSimple), HasSubstr("nosuch/x.plan"));
+}
+
+TEST_F(PlanFileWriterTest, CancelLeavesNothing) {
+  source_.Add("w", DType::kBF16, {3, 5});
+  std::atomic<bool> cancelled = true;
+  options_.cancelled = &cancelled;
+  EXPECT_EQ(WriteFails(kSimple), "");
+}
+
+TEST_F(PlanFileWriterTest, AFileThatIsThereStaysUntilTheNewOneIsWhole) {
+  std::ofstream(options_.path) << "old";
+  auto module = Parse(kSimple);
+  EXPECT_TRUE(mlir::failed(writePlanFile(*module, source_, info_, options_)));
+  std::ifstream file(options_.path);
+  EXPECT_EQ(std::string((std::istreambuf_iterator<char>(file)), {}), "old");
+  source_.Add("w", DType::kBF16, {3, 5});
+  EXPECT_TRUE(Write(kSimple));
+}
+
+}  // namespace
+}  // namespace nemotron::codegen

@@ -1,0 +1,371 @@
+// Measures the speed of prompts and of generation, as llama-bench names them. Random tokens; needs no tokenizer.
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "runtime/cpu/machine_peak.h"
+#include "runtime/engine/engine.h"
+#include "runtime/engine/memory.h"
+#include "runtime/plan/cost.h"
+#include "tools/console.h"
+
+namespace nemotron::tools {
+namespace {
+
+using namespace nemotron::runtime;  // NOLINT: a tool is made of nothing else
+
+constexpr const char* kTool = "nemotron-bench";
+constexpr int64_t kPageTokens = 64;
+
+struct Options {
+  std::string plan;
+  std::vector<int64_t> prompts = {512}, generations = {64}, depths = {0}, batches = {1};
+  int repetitions = 5;
+  int threads = 0;
+  int64_t chunk = 512;
+  int64_t memory_limit_mib = 0;
+  uint64_t seed = 1;
+  bool json = false, no_peak = false;
+};
+
+/// One line of the table.
+struct Test {
+  bool is_prompt;
+  int64_t num_tokens, depth, num_sequences;
+
+  /// "pp512", "tg64@d4096", "tg64@b8".
+  std::string Name() const {
+    std::string name = fmt::format("{}{}", is_prompt ? "pp" : "tg", num_tokens);
+    if (depth != 0) {
+      name += fmt::format("@d{}", depth);
+    }
+    if (num_sequences != 1) {
+      name += fmt::format("@b{}", num_sequences);
+    }
+    return name;
+  }
+  /// What one repetition computes and moves.
+  StepCost Cost(const schema::Plan& plan) const {
+    StepShape shape;
+    shape.num_sequences = num_sequences;
+    shape.num_rows = num_sequences;
+    shape.num_tokens = num_sequences * (is_prompt ? num_tokens : 1);
+    shape.mean_context = static_cast<double>(depth) + static_cast<double>(num_tokens + 1) / 2;
+    StepCost cost = EstimateCost(plan, shape);
+    if (!is_prompt) {
+      const auto steps = static_cast<double>(num_tokens);
+      cost = {cost.flops * steps, cost.weight_bytes * steps, cost.state_bytes * steps, cost.kv_bytes * steps};
+    }
+    return cost;
+  }
+  int64_t Pages() const {
+    const int64_t shared = depth / kPageTokens;
+    return shared + 1 + num_sequences * ((depth + num_tokens + kPageTokens - 1) / kPageTokens - shared);
+  }
+};
+
+struct Measurement {
+  Test test;
+  std::vector<double> seconds;  // sorted
+
+  double Rate(double time) const { return static_cast<double>(test.num_tokens * test.num_sequences) / time; }
+  double MedianSeconds() const {
+    const size_t half = seconds.size() / 2;
+    return seconds.size() % 2 == 1 ? seconds[half] : (seconds[half - 1] + seconds[half]) / 2;
+  }
+  double MedianRate() const { return Rate(MedianSeconds()); }
+  double SlowestRate() const { return Rate(seconds.back()); }
+  double FastestRate() const { return Rate(seconds.front()); }
+};
+
+class Bench {
+ public:
+  Bench(Engine& engine, uint64_t seed) : engine_(engine), random_(seed) {}
+
+  /// The same tokens at once and one by one must give the same bits: what is measured is right.
+  Status CheckInvariance() {
+    const std::vector<int32_t> tokens = RandomTokens(7);
+    ASSIGN_OR_RETURN(const SequenceId whole, engine_.CreateSequence());
+    ASSIGN_OR_RETURN(const SequenceId single, engine_.CreateSequence());
+    std::vector<float> expected, found;
+    const StepEntry all = {.sequence = whole, .tokens = tokens};
+    RETURN_IF_ERROR(engine_.Step({&all, 1}, &expected));
+    for (const int32_t& token : tokens) {
+      const StepEntry one = {.sequence = single, .tokens = {&token, 1}};
+      RETURN_IF_ERROR(engine_.Step({&one, 1}, &found));
+    }
+    RETURN_IF_ERROR(engine_.Release(whole));
+    RETURN_IF_ERROR(engine_.Release(single));
+    for (const float logit : expected) {
+      if (!std::isfinite(logit)) {
+        return Error(StatusCode::kInternal, "the model gives a logit of {}", logit);
+      }
+    }
+    if (expected != found) {
+      return Error(StatusCode::kInternal, "7 tokens at once and one by one give different logits: a kernel is at fault");
+    }
+    return OkStatus();
+  }
+
+  StatusOr<Measurement> Run(const Test& test, int repetitions, const std::atomic<bool>& interrupted) {
+    Measurement measurement = {.test = test, .seconds = {}};
+    ASSIGN_OR_RETURN(const SequenceId base, engine_.CreateSequence());
+    if (test.depth > 0) {
+      const std::vector<int32_t> tokens = RandomTokens(test.depth);
+      const StepEntry entry = {.sequence = base, .tokens = tokens, .logits = StepEntry::Logits::kNone};
+      RETURN_IF_ERROR(engine_.Step({&entry, 1}, nullptr));
+    }
+    for (int i = -1; i < repetitions; ++i) {  // the first only warms up
+      if (interrupted) {
+        return Error(StatusCode::kCancelled, "interrupted");
+      }
+      ASSIGN_OR_RETURN(const double seconds, RunOnce(test, base));
+      if (i >= 0) {
+        measurement.seconds.push_back(seconds);
+      }
+    }
+    RETURN_IF_ERROR(engine_.Release(base));
+    std::sort(measurement.seconds.begin(), measurement.seconds.end());
+    return measurement;
+  }
+
+ private:
+  std::vector<int32_t> RandomTokens(int64_t count) {
+    std::vector<int32_t> tokens(static_cast<size_t>(count));
+    for (int32_t& token : tokens) {
+      token = static_cast<int32_t>(random_() % static_cast<uint64_t>(engine_.vocab_size()));
+    }
+    return tokens;
+  }
+
+  /// Seconds of one repetition, on forks of `base`.
+  StatusOr<double> RunOnce(const Test& test, SequenceId base) {
+    const std::vector<int32_t> tokens = RandomTokens(test.num_tokens * test.num_sequences);
+    std::vector<StepEntry> entries;
+    for (int64_t i = 0; i < test.num_sequences; ++i) {
+      ASSIGN_OR_RETURN(const SequenceId sequence, engine_.Fork(base));
+      entries.push_back({.sequence = sequence, .tokens = {}});
+    }
+    const int64_t num_steps = test.is_prompt ? 1 : test.num_tokens;
+    const auto tokens_per_step = static_cast<size_t>(test.num_tokens / num_steps);
+    const auto start = std::chrono::steady_clock::now();
+    for (int64_t step = 0; step < num_steps; ++step) {
+      for (size_t i = 0; i < entries.size(); ++i) {
+        const size_t first = (static_cast<size_t>(step) * entries.size() + i) * tokens_per_step;
+        entries[i].tokens = std::span(tokens).subspan(first, tokens_per_step);
+      }
+      RETURN_IF_ERROR(engine_.Step(entries, &logits_));
+    }
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    for (const StepEntry& entry : entries) {
+      RETURN_IF_ERROR(engine_.Release(entry.sequence));
+    }
+    return elapsed.count();
+  }
+
+  Engine& engine_;
+  std::mt19937_64 random_;
+  std::vector<float> logits_;
+};
+
+/// Shares of the machine's limits, or 0 if they were not measured.
+struct Shares {
+  double bytes_per_second, flops_per_second, read_share, flop_share;
+};
+
+Shares SharesOf(const Measurement& measurement, const schema::Plan& plan, const cpu::MachinePeak& peak) {
+  const StepCost cost = measurement.test.Cost(plan);
+  const double seconds = measurement.MedianSeconds();
+  const double flops_peak = plan.model()->dtype() == schema::DType::BF16 ? peak.bf16_flops : peak.f32_flops;
+  Shares shares = {.bytes_per_second = cost.bytes() / seconds, .flops_per_second = cost.flops / seconds, .read_share = 0,
+                   .flop_share = 0};
+  shares.read_share = peak.read_bytes_per_second > 0 ? shares.bytes_per_second / peak.read_bytes_per_second : 0;
+  shares.flop_share = flops_peak > 0 ? shares.flops_per_second / flops_peak : 0;
+  return shares;
+}
+
+std::string Percent(double share) { return share > 0 ? fmt::format("{:.0f} %", share * 100) : "-"; }
+
+void PrintHeader(const Plan& plan, const Engine& engine, const cpu::MachinePeak& peak) {
+  const schema::Model& model = *plan.root().model();
+  fmt::print("{} {} ({:.3f} B parameters, {} of weights), cpu, {} threads\n",
+             model.architecture()->string_view(), DTypeName(static_cast<DType>(model.dtype())),
+             static_cast<double>(model.num_parameters()) * 1e-9, FormatBytes(plan.weight_bytes()), engine.num_threads());
+  if (peak.read_bytes_per_second > 0) {
+    fmt::print("machine: reads {:.1f} GB/s, dot products {:.0f} GFLOP/s in bf16, {:.0f} in f32\n",
+               peak.read_bytes_per_second * 1e-9, peak.bf16_flops * 1e-9, peak.f32_flops * 1e-9);
+  }
+  fmt::print("\n| {:<14} | {:>10} | {:>19} | {:>9} | {:>7} | {:>9} | {:>7} |\n", "test", "tokens/s", "slowest to fastest",
+             "GB/s", "of read", "GFLOP/s", "of peak");
+  fmt::print("|:{:-<14}-|-{:->10}:|-{:->19}:|-{:->9}:|-{:->7}:|-{:->9}:|-{:->7}:|\n", "", "", "", "", "", "", "");
+  std::fflush(stdout);
+}
+
+void PrintRow(const Measurement& measurement, const Shares& shares) {
+  fmt::print("| {:<14} | {:>10.2f} | {:>19} | {:>9.1f} | {:>7} | {:>9.1f} | {:>7} |\n", measurement.test.Name(),
+             measurement.MedianRate(), fmt::format("{:.2f} to {:.2f}", measurement.SlowestRate(), measurement.FastestRate()),
+             shares.bytes_per_second * 1e-9, Percent(shares.read_share), shares.flops_per_second * 1e-9,
+             Percent(shares.flop_share));
+  std::fflush(stdout);
+}
+
+nlohmann::json ToJson(const Measurement& measurement, const Shares& shares) {
+  const Test& test = measurement.test;
+  return {{"test", test.Name()},
+          {"kind", test.is_prompt ? "pp" : "tg"},
+          {"tokens", test.num_tokens},
+          {"depth", test.depth},
+          {"sequences", test.num_sequences},
+          {"tokens_per_second", measurement.MedianRate()},
+          {"tokens_per_second_slowest", measurement.SlowestRate()},
+          {"tokens_per_second_fastest", measurement.FastestRate()},
+          {"seconds", measurement.seconds},
+          {"bytes_per_second", shares.bytes_per_second},
+          {"flops_per_second", shares.flops_per_second},
+          {"share_of_read_bandwidth", shares.read_share},
+          {"share_of_dot_peak", shares.flop_share}};
+}
+
+std::vector<Test> MakeTests(const Options& options) {
+  std::vector<Test> tests;
+  for (const int64_t depth : options.depths) {
+    for (const int64_t batch : options.batches) {
+      for (const bool is_prompt : {true, false}) {
+        for (const int64_t count : is_prompt ? options.prompts : options.generations) {
+          if (count > 0) {
+            tests.push_back({is_prompt, count, depth, batch});
+          }
+        }
+      }
+    }
+  }
+  return tests;
+}
+
+int Measure(const Options& options) {
+  const std::vector<Test> tests = MakeTests(options);
+  if (tests.empty()) {
+    return PrintError(kTool, "nothing to measure: both -p and -n are 0", kExitUsage);
+  }
+  const std::atomic<bool>& interrupted = CatchInterrupts();
+  const auto plan = Plan::Load(options.plan);
+  if (!plan.ok()) {
+    return PrintError(kTool, plan.status());
+  }
+  ProgressBar load_bar("loading weights", ProgressBar::Unit::kBytes);
+  EngineOptions engine_options;
+  engine_options.num_threads = options.threads;
+  engine_options.max_tokens_per_step = options.chunk;
+  engine_options.page_tokens = kPageTokens;
+  engine_options.memory_limit_bytes = options.memory_limit_mib << 20;
+  engine_options.load_progress = [&](int64_t done, int64_t total) { load_bar.Update(done, total); };
+  engine_options.max_sequences = 2;
+  for (const Test& test : tests) {
+    engine_options.max_sequences = std::max(engine_options.max_sequences, test.num_sequences + 1);
+    engine_options.context_tokens = std::max(engine_options.context_tokens, (test.Pages() + 1) * kPageTokens);
+  }
+  const auto engine = Engine::Load(*plan, engine_options);
+  load_bar.Finish();
+  if (!engine.ok()) {
+    return PrintError(kTool, engine.status());
+  }
+  Bench bench(**engine, options.seed);
+  if (const Status status = bench.CheckInvariance(); !status.ok()) {
+    return PrintError(kTool, status);
+  }
+  cpu::MachinePeak peak = {};
+  if (!options.no_peak) {
+    peak = cpu::MeasureMachinePeak((*engine)->num_threads());
+  }
+  nlohmann::json results = nlohmann::json::array();
+  if (!options.json) {
+    PrintHeader(**plan, **engine, peak);
+  }
+  for (const Test& test : tests) {
+    const auto measurement = bench.Run(test, options.repetitions, interrupted);
+    if (!measurement.ok()) {
+      return PrintError(kTool, measurement.status());
+    }
+    const Shares shares = SharesOf(*measurement, (*plan)->root(), peak);
+    if (options.json) {
+      results.push_back(ToJson(*measurement, shares));
+    } else {
+      PrintRow(*measurement, shares);
+    }
+  }
+  if (options.json) {
+    const schema::Model& model = *(*plan)->root().model();
+    const nlohmann::json report = {{"plan", options.plan},
+                                   {"architecture", model.architecture()->str()},
+                                   {"dtype", DTypeName(static_cast<DType>(model.dtype()))},
+                                   {"num_parameters", model.num_parameters()},
+                                   {"weight_bytes", (*plan)->weight_bytes()},
+                                   {"device", "cpu"},
+                                   {"threads", (*engine)->num_threads()},
+                                   {"read_bytes_per_second", peak.read_bytes_per_second},
+                                   {"bf16_flops_per_second", peak.bf16_flops},
+                                   {"f32_flops_per_second", peak.f32_flops},
+                                   {"results", results}};
+    fmt::print("{}\n", report.dump(2));
+  }
+  return kExitOk;
+}
+
+int Main(int argc, char** argv) {
+  Options options;
+  CLI::App app("Measures how fast a plan takes in prompts (pp) and generates tokens (tg).", kTool);
+  app.footer(R"(Each test is run once to warm up and -r times for the figures: median, slowest, fastest. Tests at a depth
+start from sequences that already hold that many tokens. Bytes are weights, states and KV cache that a
+run must move, flops those of matrices, attention and scan; shares are of what this machine was measured
+to reach beside the tests.
+
+Examples:
+  nemotron-bench m.plan                          pp512 and tg64
+  nemotron-bench m.plan -p 128,512 -n 0          prompts only
+  nemotron-bench m.plan -p 0 -d 0,4096,16384     generation at depth
+  nemotron-bench m.plan -p 0 -b 1,4,16 --json    several sequences at once, as JSON
+
+Exit codes: 0 done, 1 failure, 2 wrong flags, 3 a plan that cannot be used, 4 not enough memory, 130 Ctrl-C.)");
+  const auto list = [&](const char* name, std::vector<int64_t>& values, const char* text, int64_t minimum) {
+    app.add_option(name, values, text)->delimiter(',')->check(CLI::Range(minimum, int64_t{1} << 24))->capture_default_str();
+  };
+  app.add_option("PLAN", options.plan, "plan file")->required();
+  list("-p,--prompt", options.prompts, "tokens of prompts, a list; 0: none", 0);
+  list("-n,--generate", options.generations, "tokens to generate, a list; 0: none", 0);
+  list("-d,--depth", options.depths, "tokens that sequences hold before, a list", 0);
+  list("-b,--batch", options.batches, "sequences at once, a list", 1);
+  app.add_option("-r,--repetitions", options.repetitions, "runs of each test")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  app.add_option("-t,--threads", options.threads, "threads; 0: all cores this process may use")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
+  app.add_option("--prefill-chunk", options.chunk, "most tokens of a step")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app.add_option("--memory-limit", options.memory_limit_mib, "MiB to use at most; 0: what is available")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
+  app.add_option("--seed", options.seed, "of the random tokens")->capture_default_str();
+  app.add_flag("--no-peak", options.no_peak, "do not measure the machine");
+  app.add_flag("--json", options.json, "print JSON");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  return Measure(options);
+}
+
+}  // namespace
+}  // namespace nemotron::tools
+
+int main(int argc, char** argv) { return nemotron::tools::Main(argc, argv); }
