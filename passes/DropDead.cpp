@@ -1,6 +1,6 @@
 //===- DropDead.cpp - what has no influence on a step goes --------------------------------------------------------===//
+#include "mlir/IR/Iterators.h"
 #include "mlir/IR/SymbolTable.h"
-#include "passes/FusionUtils.h"
 #include "passes/Passes.h"
 
 using namespace mlir;
@@ -12,16 +12,21 @@ namespace nemotron::passes {
 
 namespace {
 
-/// Whether all that `op` does is to use states: it may go once nobody needs its results and these states.
-bool onlyUsesStates(Operation *op) {
+/// Ops that name a symbol, by its name.
+using SymbolUsers = DenseMap<StringAttr, SmallVector<Operation *>>;
+
+/// Whether nobody needs the results of `op`, and all that it does else is to use `state`.
+bool isDeadUserOf(Operation *op, ir::StateDeclOp state) {
   auto interface = dyn_cast<MemoryEffectOpInterface>(op);
-  if (!interface || op->getNumRegions() != 0 || op->hasTrait<OpTrait::IsTerminator>()) {
+  if (!interface || !op->use_empty() || op->getNumRegions() != 0 || op->hasTrait<OpTrait::IsTerminator>()) {
     return false;
   }
   SmallVector<MemoryEffects::EffectInstance> effects;
   interface.getEffects(effects);
-  return !effects.empty() && llvm::all_of(effects, [](const MemoryEffects::EffectInstance &effect) {
-    return effect.getResource() == ir::StateResource::get() && effect.getSymbolRef();
+  return llvm::all_of(effects, [&](const MemoryEffects::EffectInstance &effect) {
+    SymbolRefAttr symbol = effect.getSymbolRef();
+    return effect.getResource() == ir::StateResource::get() && symbol &&
+           symbol.getLeafReference() == state.getSymNameAttr();
   });
 }
 
@@ -30,7 +35,7 @@ struct DropDeadPass : public impl::DropDeadPassBase<DropDeadPass> {
     do {
       dropPureOps();
     } while (dropStateOps());
-    dropSymbols();
+    dropDeclarations();
   }
 
 private:
@@ -44,33 +49,55 @@ private:
     });
   }
 
-  /// Removes the ops on each state that has no op with a result in use. Returns whether there were any.
+  /// Removes the users of each state that has dead ones only. Returns whether there were any.
   bool dropStateOps() {
-    SymbolTableCollection symbols;
-    SymbolUserMap users(symbols, getOperation());
-    DenseSet<Operation *> live; // users of a live state, which keep the other states that they use
-    SmallVector<ir::StateDeclOp> states;
-    getOperation()->walk([&](ir::StateDeclOp state) { states.push_back(state); });
-    auto isDead = [&](Operation *op) { return op->use_empty() && onlyUsesStates(op) && !live.contains(op); };
-    for (bool changed = true; changed;) {
-      changed = false;
-      for (ir::StateDeclOp state : states) {
-        ArrayRef<Operation *> ops = users.getUsers(state);
-        if (!llvm::all_of(ops, isDead)) {
-          for (Operation *op : ops) {
-            changed |= live.insert(op).second;
-          }
-        }
+    std::optional<SymbolUsers> users = findSymbolUsers();
+    if (!users) {
+      return false;
+    }
+    SmallVector<Operation *> dead;
+    for (auto state : getOperation().getOps<ir::StateDeclOp>()) {
+      ArrayRef<Operation *> ops = (*users)[state.getSymNameAttr()];
+      if (llvm::all_of(ops, [&](Operation *op) { return isDeadUserOf(op, state); })) {
+        llvm::append_range(dead, ops);
       }
     }
-    llvm::SetVector<Operation *> dead;
-    for (ir::StateDeclOp state : states) {
-      dead.insert_range(llvm::make_filter_range(users.getUsers(state), isDead));
+    for (Operation *op : dead) {
+      op->erase();
+      ++numStateOps;
     }
     return !dead.empty();
   }
 
-  void dropSymbols() {}
+  void dropDeclarations() {
+    std::optional<SymbolUsers> users = findSymbolUsers();
+    if (!users) {
+      return;
+    }
+    for (Operation &op : llvm::make_early_inc_range(getOperation().getOps())) {
+      if (!isa<ir::WeightDeclOp, ir::StateDeclOp>(op) || users->contains(SymbolTable::getSymbolName(&op))) {
+        continue;
+      }
+      isa<ir::WeightDeclOp>(op) ? ++numWeights : ++numStates;
+      op.erase();
+    }
+  }
+
+  /// Nothing if there is an unregistered op with a region, which may name any symbol.
+  std::optional<SymbolUsers> findSymbolUsers() {
+    std::optional<SymbolTable::UseRange> uses = SymbolTable::getSymbolUses(&getOperation().getBodyRegion());
+    if (!uses) {
+      return std::nullopt;
+    }
+    SymbolUsers users;
+    for (SymbolTable::SymbolUse use : *uses) {
+      SmallVector<Operation *> &ops = users[use.getSymbolRef().getRootReference()];
+      if (ops.empty() || ops.back() != use.getUser()) { // an op's uses follow each other
+        ops.push_back(use.getUser());
+      }
+    }
+    return users;
+  }
 };
 
 } // namespace

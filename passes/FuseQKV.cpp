@@ -1,5 +1,4 @@
 //===- FuseQKV.cpp - query, key and value with one matrix ---------------------------------------------------------===//
-#include "llvm/ADT/SetVector.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "passes/FusionUtils.h"
@@ -33,15 +32,20 @@ bool canJoin(ir::LinearOp a, ir::LinearOp b) {
 
 /// The linears of query, key and value, each once, in this order. Empty if there are not at least two that can be joined.
 SmallVector<ir::LinearOp> findLinears(ir::AttentionOp attention) {
-  llvm::SetVector<ir::LinearOp> linears;
+  SmallVector<ir::LinearOp> linears;
   for (Value value : {attention.getQuery(), attention.getKey(), attention.getValue()}) {
     ir::LinearOp linear = findLinear(value);
     if (!linear || (!linears.empty() && !canJoin(linears.front(), linear))) {
       return {};
     }
-    linears.insert(linear);
+    if (!llvm::is_contained(linears, linear)) {
+      linears.push_back(linear);
+    }
   }
-  return linears.size() > 1 ? linears.takeVector() : SmallVector<ir::LinearOp>();
+  if (linears.size() < 2) {
+    linears.clear();
+  }
+  return linears;
 }
 
 /// `parts` behind each other along their first dimension.

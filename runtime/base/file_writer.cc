@@ -21,15 +21,26 @@ Status WriteAll(int fd, int64_t offset, std::span<const std::byte> bytes, const 
       continue;
     }
     if (written <= 0) {
-      return Error(errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? StatusCode::kResourceExhausted
-                                                                       : StatusCode::kUnavailable,
-                   "cannot write {} bytes at {} of '{}': {}", bytes.size(), offset, path,
-                   written == 0 ? "nothing was written" : std::strerror(errno));
+      const int error = written == 0 ? ENOSPC : errno;  // a device that takes no byte and names no reason is full
+      const bool is_full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+      return Error(is_full ? StatusCode::kResourceExhausted : StatusCode::kUnavailable,
+                   "cannot write {} bytes at {} of '{}': {}", bytes.size(), offset, path, std::strerror(error));
     }
     offset += written;
     bytes = bytes.subspan(written);
   }
   return OkStatus();
+}
+
+/// Makes a rename last. Some file systems cannot sync a folder, and the file itself is safe by then: no failure is reported.
+void SyncFolder(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd >= 0) {
+    (void)fsync(fd);
+    close(fd);
+  }
 }
 
 }  // namespace
@@ -76,11 +87,17 @@ Status FileWriter::WriteAt(int64_t offset, std::span<const std::byte> bytes) {
 }
 
 Status FileWriter::AlignTo(int64_t alignment) {
+  if (alignment <= 0) {
+    return InvalidArgument("cannot align '{}' to {} bytes, expected 1 or more", path_, alignment);
+  }
   const std::vector<std::byte> zeros((alignment - size_ % alignment) % alignment);
   return Append(zeros);
 }
 
 Status FileWriter::Commit() {
+  if (fd_ < 0) {
+    return Error(StatusCode::kFailedPrecondition, "'{}' is not open for writing", path_);
+  }
   if (fsync(fd_) != 0) {
     return Error(StatusCode::kUnavailable, "cannot sync '{}': {}", path_, std::strerror(errno));
   }
@@ -91,6 +108,7 @@ Status FileWriter::Commit() {
     unlink(temporary_.c_str());
     return status;
   }
+  SyncFolder(path_);
   return OkStatus();
 }
 

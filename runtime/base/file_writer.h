@@ -5,24 +5,27 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "runtime/base/status.h"
 
 namespace nemotron::runtime {
 
-/// Writes a file that appears under its name only when it is whole: bytes go to `<path>.tmp.<pid>` beside it, and `Commit` syncs
-/// and renames. A writer dropped before that removes its temporary file. All errors (full disk, no permission) name the path.
+/// Writes a file that appears under its name only when it is whole: bytes go to `<path>.tmp.<pid>` beside it, and `Commit`
+/// syncs and renames. A writer dropped before that removes its temporary file. Errors name the path: kResourceExhausted for a
+/// full disk or a file too large, kNotFound for a folder that is not there, kUnavailable for what else the system refuses.
 class FileWriter {
  public:
-  FileWriter(FileWriter&& other) noexcept { *this = std::move(other); }
+  FileWriter(FileWriter&& other) noexcept { *this = std::move(other); }  // what is left can only be dropped
   FileWriter& operator=(FileWriter&& other) noexcept;
   ~FileWriter();
 
+  /// Starts a file for `path`, whose folder must exist.
   static StatusOr<FileWriter> Create(const std::string& path);
 
   /// Adds bytes at the end.
   Status Append(std::span<const std::byte> bytes);
-  /// Overwrites bytes that were appended before.
+  /// Overwrites bytes that were appended before; kInvalidArgument if there are none at [offset, offset + size).
   Status WriteAt(int64_t offset, std::span<const std::byte> bytes);
   /// Adds zeros up to a multiple of `alignment`.
   Status AlignTo(int64_t alignment);

@@ -14,8 +14,8 @@ namespace nemotron::runtime {
 using Json = nlohmann::json;
 
 /// Parses JSON as Python writes it: besides the standard, bare `Infinity`, `-Infinity` and `NaN` are numbers, and numbers too
-/// large for a double become infinite. Errors are kDataLoss with line and column. Objects that name a key twice, invalid UTF-8 and nesting deeper than
-/// 256 are errors. No exception leaves.
+/// large for a double become infinite. Errors are kDataLoss with line, column and byte. Objects that name a key twice, invalid
+/// UTF-8 and nesting deeper than 256 are errors. No exception leaves.
 StatusOr<Json> ParseJson(std::string_view text);
 
 /// Reads and parses the file; errors name it.

@@ -25,7 +25,8 @@ MappedFile::~MappedFile() {
 }
 
 StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // O_NONBLOCK: opening a named pipe must not wait for its writer.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     return Error(errno == ENOENT ? StatusCode::kNotFound : StatusCode::kUnavailable, "cannot open '{}': {}", path,
                  std::strerror(errno));

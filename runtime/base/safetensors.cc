@@ -17,6 +17,19 @@ constexpr std::pair<std::string_view, DType> kDTypes[] = {
     {"F32", DType::kF32}, {"BF16", DType::kBF16}, {"F16", DType::kF16}, {"F8_E4M3", DType::kF8E4M3},
     {"I8", DType::kI8},   {"U8", DType::kU8},     {"I32", DType::kI32}, {"I64", DType::kI64}};
 
+constexpr uint64_t kMaxTensorBytes = uint64_t{1} << 62;
+
+/// Nothing if it exceeds kMaxTensorBytes. Dimensions are not negative.
+std::optional<uint64_t> SizeBytes(DType dtype, const std::vector<int64_t>& shape) {
+  uint64_t size = SizeOf(dtype);
+  for (const int64_t dim : shape) {
+    if (__builtin_mul_overflow(size, static_cast<uint64_t>(dim), &size) || size > kMaxTensorBytes) {
+      return std::nullopt;
+    }
+  }
+  return size;
+}
+
 std::optional<std::vector<uint64_t>> Unsigned(const Json& object, const char* key) {
   const auto found = object.find(key);
   if (found == object.end() || !found->is_array()) {
@@ -36,7 +49,11 @@ StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const Json& info,
   if (!info.is_object()) {
     return DataLoss("tensor '{}' is described by {}, expected an object", name, info.type_name());
   }
-  ASSIGN_OR_RETURN(const std::string dtype_name, GetString(info, "dtype", ""));
+  const auto found = info.find("dtype");
+  if (found == info.end() || !found->is_string()) {
+    return DataLoss("tensor '{}' has no 'dtype' that is a string", name);
+  }
+  const std::string& dtype_name = found->get_ref<const std::string&>();
   const auto* dtype = std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](auto& d) { return d.first == dtype_name; });
   if (dtype == std::end(kDTypes)) {
     return Unimplemented("tensor '{}' has dtype '{}', expected one of F32, BF16, F16, F8_E4M3, I8, U8, I32, I64", name,
@@ -95,6 +112,9 @@ StatusOr<SafetensorsHeader> ParseSafetensors(std::span<const std::byte> file) {
   const uint64_t data_start = sizeof(header_bytes) + header_bytes, data_size = file.size() - data_start;
   for (const auto& [name, info] : json->items()) {
     if (name == "__metadata__") {
+      if (!info.is_object()) {
+        return DataLoss("'__metadata__' is {}, expected an object", info.type_name());
+      }
       if (!info.is_object()) {
         return DataLoss("'__metadata__' is {}, expected an object", info.type_name());
       }
@@ -167,6 +187,9 @@ std::string SafetensorsHeaderBytes(std::span<const SafetensorsTensor> tensors) {
 }
 
 Status WriteSafetensors(const std::string& path, std::span<const SafetensorsTensor> tensors) {
+  for (const SafetensorsTensor& tensor : tensors) {
+    RETURN_IF_ERROR(CheckTensor(tensor));
+  }
   ASSIGN_OR_RETURN(FileWriter writer, FileWriter::Create(path));
   const std::string header = SafetensorsHeaderBytes(tensors);
   RETURN_IF_ERROR(writer.Append(std::as_bytes(std::span(header))));

@@ -17,6 +17,7 @@ namespace {
 
 constexpr char kMagic[8] = {'N', 'E', 'M', 'O', 'S', 'E', 'S', 'S'};
 constexpr uint32_t kVersion = 1;
+constexpr size_t kWriteBytes = 1 << 20;
 constexpr uint64_t kMaxTokens = uint64_t{1} << 32;  // times 2^30 bytes a token stays within 64 bits
 
 /// XXH3-64 over a series of values.
@@ -69,10 +70,11 @@ void HashDispatch(const schema::Program& program, const schema::Dispatch& dispat
   }
 }
 
-/// A run of a KV cache: for one state, keys or values of one head. In a page its rows lie side by side at `offset`.
+/// What lies together in a page of the KV cache, token after token: one dimension of the keys of a head (keys are stored
+/// transposed, for the attention kernel), or the values of a head.
 struct CachePlane {
-  int64_t offset;     ///< bytes from the start of a page
-  int64_t row_bytes;  ///< head_dim elements
+  int64_t offset;       ///< bytes from the start of a page
+  int64_t token_bytes;  ///< of one token
 };
 
 std::vector<CachePlane> CachePlanes(const Plan& plan, int64_t page_tokens) {
@@ -82,10 +84,17 @@ std::vector<CachePlane> CachePlanes(const Plan& plan, int64_t page_tokens) {
       continue;
     }
     const int64_t num_heads = state->shape()->Get(1);
-    const int64_t row_bytes = state->shape()->Get(2) * SizeOf(static_cast<DType>(state->dtype()));
-    for (int64_t i = 0; i < 2 * num_heads; ++i) {
-      planes.push_back({static_cast<int64_t>(state->offset_bytes()) * page_tokens + i * page_tokens * row_bytes, row_bytes});
-    }
+    const int64_t head_dim = state->shape()->Get(2);
+    const int64_t element_bytes = SizeOf(static_cast<DType>(state->dtype()));
+    int64_t offset = static_cast<int64_t>(state->offset_bytes()) * page_tokens;
+    const auto add = [&](int64_t count, int64_t token_bytes) {
+      for (int64_t i = 0; i < count; ++i) {
+        planes.push_back({offset, token_bytes});
+        offset += token_bytes * page_tokens;
+      }
+    };
+    add(num_heads * head_dim, element_bytes);
+    add(num_heads, head_dim * element_bytes);
   }
   return planes;
 }
@@ -93,23 +102,23 @@ std::vector<CachePlane> CachePlanes(const Plan& plan, int64_t page_tokens) {
 int64_t CacheBytesPerToken(const Plan& plan) {
   int64_t bytes = 0;
   for (const CachePlane& plane : CachePlanes(plan, /*page_tokens=*/1)) {
-    bytes += plane.row_bytes;
+    bytes += plane.token_bytes;
   }
   return bytes;
 }
 
-/// Calls `visit(page_address, bytes)` for the used rows of every plane and page, in the order of the file.
+/// Calls `visit(page_address, bytes)` for the used part of every plane of every page, in the order of the file.
 template <typename Visitor>
 Status ForEachCacheRun(const Plan& plan, const SequenceTable::Geometry& geometry, const Sequence& sequence,
                        int64_t num_tokens, const Visitor& visit) {
   for (const CachePlane& plane : CachePlanes(plan, geometry.page_tokens)) {
     for (size_t page = 0; page < sequence.pages.size(); ++page) {
       const int64_t first = static_cast<int64_t>(page) * geometry.page_tokens;
-      const int64_t rows = std::min(geometry.page_tokens, num_tokens - first);
-      if (rows <= 0) {
+      const int64_t count = std::min(geometry.page_tokens, num_tokens - first);
+      if (count <= 0) {
         break;
       }
-      RETURN_IF_ERROR(visit(sequence.pages[page] + plane.offset, rows * plane.row_bytes));
+      RETURN_IF_ERROR(visit(sequence.pages[page] + plane.offset, count * plane.token_bytes));
     }
   }
   return OkStatus();
@@ -152,17 +161,21 @@ Status SaveSession(const Plan& plan, Device& device, const SequenceTable::Geomet
   SessionHeader header = {};
   RETURN_IF_ERROR(file.Append(std::as_bytes(std::span(&header, 1))));
   Hasher checksum;
-  const auto write = [&](std::span<const std::byte> bytes) {
-    checksum.Bytes(bytes);
-    return file.Append(bytes);
+  std::vector<std::byte> staging;  // runs are short: many of them make one write
+  const auto flush = [&]() {
+    checksum.Bytes(staging);
+    Status status = file.Append(staging);
+    staging.clear();
+    return status;
   };
-  std::vector<std::byte> staging;
   const auto write_from_device = [&](const std::byte* source, int64_t size_bytes) {
-    staging.resize(static_cast<size_t>(size_bytes));
-    RETURN_IF_ERROR(device.CopyToHost(staging.data(), source, size_bytes));
-    return write(staging);
+    const size_t end = staging.size();
+    staging.resize(end + static_cast<size_t>(size_bytes));
+    RETURN_IF_ERROR(device.CopyToHost(staging.data() + end, source, size_bytes));
+    return staging.size() >= kWriteBytes ? flush() : OkStatus();
   };
-  RETURN_IF_ERROR(write(std::as_bytes(std::span(sequence.tokens))));
+  const std::span<const std::byte> token_bytes = std::as_bytes(std::span(sequence.tokens));
+  staging.assign(token_bytes.begin(), token_bytes.end());
   if (geometry.slot_bytes > 0) {
     RETURN_IF_ERROR(write_from_device(sequence.slot, geometry.slot_bytes));
   }
@@ -172,6 +185,7 @@ Status SaveSession(const Plan& plan, Device& device, const SequenceTable::Geomet
                                     cache_bytes += static_cast<uint64_t>(size_bytes);
                                     return write_from_device(source, size_bytes);
                                   }));
+  RETURN_IF_ERROR(flush());
   std::memcpy(header.magic, kMagic, sizeof(kMagic));
   header.version = kVersion;
   header.plan_identity = PlanIdentity(plan);

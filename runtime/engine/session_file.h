@@ -17,7 +17,7 @@
 ///   header   SessionHeader, 64 bytes
 ///   tokens   int32 [T]
 ///   slot     the constant-size state, slot_bytes of the plan
-///   cache    for each KvCache state of the plan, in its order: keys, then values, each [heads][T][head_dim]
+///   cache    for each KvCache state of the plan, in its order: keys [heads][head_dim][T], then values [heads][T][head_dim]
 ///
 /// The cache is stored without pages, so that an engine with another page size can restore it, and nothing of other
 /// sequences that used a page before can leak into the file.

@@ -137,7 +137,7 @@ Status Bpe::ParseMerges(const Json& model) {
                        std::string_view(merge[1].get_ref<const std::string&>()));
     }
     if (!pair) {
-      return DataLoss("merges[{}] is {}, expected two tokens", rank, merge.dump().substr(0, 100));
+      return DataLoss("merges[{}] is {}, expected two tokens", rank, merge.dump(-1, ' ', true).substr(0, 100));
     }
     merged.assign(pair->first).append(pair->second);
     const std::optional<int32_t> left = Id(pair->first), right = Id(pair->second), result = Id(merged);

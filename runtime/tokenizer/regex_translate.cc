@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cctype>
 #include <utility>
 
@@ -137,9 +138,9 @@ class Translator {
         if (in_class_) {
           Copy(2);  // backspace
         } else {
-          Replace(2, fmt::format(c == 'b' ? "(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))"
-                                          : "(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))",
-                                 kWord));
+          // A word character on one side only, or (\B) on both sides or neither.
+          const std::string_view first = c == 'b' ? "!" : "=", second = c == 'b' ? "=" : "!";
+          Replace(2, fmt::format("(?:(?<=[{0}])(?{1}[{0}])|(?<![{0}])(?{2}[{0}]))", kWord, first, second));
         }
         return OkStatus();
       case 'u': {
@@ -159,6 +160,9 @@ class Translator {
           return Unsupported(fmt::format("'\\{}'", c));
         }
         Copy(2);
+        if (std::string_view("pPxgkN").find(c) != std::string_view::npos && Peek(0) == '{') {  // a name, not an interval
+          Copy(std::min(in_.find('}', at_), in_.size() - 1) - at_ + 1);
+        }
         return OkStatus();
     }
   }

@@ -32,7 +32,7 @@ class Run(Case):
         done = run("nemotron-run", self.tiny, "--prompt", "And it came to pass", "-n", 8, "--temperature", 0, "--json",
                    "--logprobs", 3)
         result = json.loads(done.stdout)
-        self.assertEqual(len(result["tokens"]), 8)
+        self.assertEqual(len(result["token_ids"]), 8)
         self.assertTrue(result["text"].startswith(", when"))
         self.assertEqual(result["finish_reason"], "length")
         self.assertGreater(result["timings"]["prefill_ms"], 0)
@@ -53,7 +53,7 @@ class Run(Case):
     def test_one_bos_only(self):
         plain = run("nemotron-run", self.tiny, "--prompt", "And it", "-n", 4, "--temperature", 0, "--json")
         rendered = run("nemotron-run", self.tiny, "--prompt", "<s>And it", "-n", 4, "--temperature", 0, "--json")
-        self.assertEqual(json.loads(plain.stdout)["tokens"], json.loads(rendered.stdout)["tokens"])
+        self.assertEqual(json.loads(plain.stdout)["token_ids"], json.loads(rendered.stdout)["token_ids"])
         self.assertEqual(json.loads(plain.stdout)["prompt_tokens"], json.loads(rendered.stdout)["prompt_tokens"])
 
     def test_session_continues(self):
@@ -61,9 +61,9 @@ class Run(Case):
         whole = run("nemotron-run", self.tiny, "--prompt", "And it came to pass", "-n", 20, "--temperature", 0, "--json")
         run("nemotron-run", self.tiny, "--prompt", "And it came to pass", "-n", 0, "--save-session", session)
         rest = run("nemotron-run", self.tiny, "--load-session", session, "--prompt-ids",
-                   self.write("ids.json", json.dumps(json.loads(whole.stdout)["tokens"][:5])), "-n", 15, "--temperature", 0,
+                   self.write("ids.json", json.dumps(json.loads(whole.stdout)["token_ids"][:5])), "-n", 15, "--temperature", 0,
                    "--json")
-        self.assertEqual(json.loads(rest.stdout)["tokens"], json.loads(whole.stdout)["tokens"][5:])
+        self.assertEqual(json.loads(rest.stdout)["token_ids"], json.loads(whole.stdout)["token_ids"][5:])
 
     def test_interactive_reads_turns(self):
         done = run("nemotron-run", self.tiny, "--interactive", "-n", 4, "--temperature", 0,
@@ -214,7 +214,7 @@ class Compile(Case):
         run("nemotron-compile", TINY, "-o", self.tmp / "a.plan", "--dtype", "f32")
         run("nemotron-compile", TINY, "-o", self.tmp / "b.plan", "--dtype", "f32", f"--pass-pipeline={unfused}")
         tokens = [json.loads(run("nemotron-run", self.tmp / name, "--prompt", "And it came to pass", "-n", 20,
-                                 "--temperature", 0, "--json").stdout)["tokens"] for name in ("a.plan", "b.plan")]
+                                 "--temperature", 0, "--json").stdout)["token_ids"] for name in ("a.plan", "b.plan")]
         self.assertEqual(tokens[0], tokens[1])
 
     def test_inspect(self):

@@ -16,7 +16,7 @@ class Golden(Case):
     def greedy(self, plan, ids, count):
         done = run("nemotron-run", plan, "--prompt-ids", self.write("ids.json", json.dumps(ids)), "-n", count,
                    "--temperature", 0, "--ignore-eos", "--json")
-        return json.loads(done.stdout)["tokens"]
+        return json.loads(done.stdout)["token_ids"]
 
     def check_f32(self, name, folder, tolerance):
         golden = read_safetensors(folder / "golden.safetensors")

@@ -1,5 +1,5 @@
 // RUN: nemotron-opt %s -split-input-file -convert-nemotron-to-plan -verify-diagnostics
-// RUN: not nemotron-opt %s -convert-nemotron-to-plan=target=abacus 2>&1 | FileCheck %s --check-prefix=TARGET
+// RUN: not nemotron-opt %s -split-input-file -convert-nemotron-to-plan=target=abacus 2>&1 | FileCheck %s --check-prefix=TARGET
 // TARGET: no target 'abacus', expected one of: cpu
 
 // expected-error@+1 {{has no function @step to convert}}

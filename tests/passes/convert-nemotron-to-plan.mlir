@@ -92,12 +92,12 @@ nemotron.state @conv conv : tensor<3x8xf32>
 nemotron.state @ssm ssm : tensor<2x4x4xf32>
 nemotron.state @ssm2 ssm : tensor<2x4x4xf32>
 
+// F16 matrices are widened: kernels know F32 and BF16, and BF16 would round the input.
+// CHECK-LABEL: plan.weight @mat : tensor<8x8xf32, #plan.layout<panel>>
 // The kernel reads [W, C].
 // CHECK-LABEL: plan.weight @conv_w : tensor<4x8xf32> {
 // CHECK: %[[C:.*]] = nemotron.cast %{{.*}} : tensor<8x4xbf16> to tensor<8x4xf32>
 // CHECK: nemotron.transpose %[[C]] : tensor<8x4xf32> to tensor<4x8xf32>
-// F16 matrices are widened: kernels know F32 and BF16, and BF16 would round the input.
-// CHECK-LABEL: plan.weight @mat : tensor<8x8xf32, #plan.layout<panel>>
 // CHECK-LABEL: plan.weight @gate : tensor<4x8xf32, #plan.layout<panel>>
 // What is joined without a name is called what its parts have in common.
 // CHECK-LABEL: plan.weight @experts.up : tensor<4x12x8xbf16, #plan.layout<panel>>
@@ -113,7 +113,7 @@ func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x16x
   // CHECK: "cpu.layer_norm" {{.*}} weights(bias = @vec, weight = @vec) {eps = {{.*}}, unit_offset = true}
   %ln = nemotron.layer_norm %x, %vec bias %vec {eps = 1.0e-5 : f32, unit_offset}
       : (tensor<?x8xf32>, tensor<8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
-  // CHECK: "cpu.add_layer_norm" ins(delta
+  // CHECK: "cpu.add_layer_norm" ins(residual = %{{.*}}, delta
   // CHECK-SAME: outs(sum = %{{.*}}, output = %{{.*}}) weights(weight = @vec) {eps = {{.*}}, unit_offset = false}
   %sum, %aln = nemotron.add_layer_norm %ln, %x, %vec {eps = 1.0e-5 : f32}
       : (tensor<?x8xf32>, tensor<?x8xf32>, tensor<8xf32>) -> (tensor<?x8xf32>, tensor<?x8xf32>)

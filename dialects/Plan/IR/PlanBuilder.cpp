@@ -91,7 +91,9 @@ FailureOr<Space> PlanBuilder::spaceOf(Operation *op, const DispatchSpec &spec) c
 
 std::string PlanBuilder::uniqueBufferName(Operation *op, StringRef output, bool isOnlyOutput) {
   std::string base = op->getName().stripDialect().str();
-  if (auto layer = op->getAttrOfType<IntegerAttr>("nemotron.layer")) {
+  if (auto loc = dyn_cast<NameLoc>(op->getLoc())) {
+    base = legalName(loc.getName());
+  } else if (auto layer = op->getAttrOfType<IntegerAttr>("nemotron.layer")) {
     base = "layers." + std::to_string(layer.getInt()) + "." + base;
   }
   if (!isOnlyOutput) {

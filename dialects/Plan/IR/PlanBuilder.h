@@ -80,6 +80,7 @@ private:
   const Place *placeOf(mlir::Value value) const;
   /// The space that an op works in: that of its inputs.
   mlir::FailureOr<Space> spaceOf(mlir::Operation *op, const DispatchSpec &spec) const;
+  /// After the location of the op, if it has a name ("layers.3.in_proj"), else after the op ("layers.3.linear").
   std::string uniqueBufferName(mlir::Operation *op, llvm::StringRef output, bool isOnlyOutput);
 
   mlir::ModuleOp module;

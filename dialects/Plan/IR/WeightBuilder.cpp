@@ -14,6 +14,16 @@ namespace nemotron::plan {
 /// The loader of plans takes names of up to 256 characters; suffixes need some.
 static constexpr size_t kMaxNameLength = 200;
 
+std::string legalName(StringRef name) {
+  std::string legal = name.take_front(kMaxNameLength).str();
+  for (char &c : legal) {
+    if (!llvm::isPrint(c) || c == ' ' || c == '\'' || c == '"' || c == '\\') {
+      c = '_';
+    }
+  }
+  return legal.empty() ? "unnamed" : legal;
+}
+
 WeightBuilder::WeightBuilder(ModuleOp module, Operation *step) : module(module), step(step) {
   renameSources();
   for (auto symbol : module.getOps<SymbolOpInterface>()) {
@@ -94,7 +104,8 @@ FailureOr<FlatSymbolRefAttr> WeightBuilder::get(Operation *op, StringRef role, V
   std::tuple key(numbers.lookup(weight), format.layout, element.getAsOpaquePointer(), format.transposed);
   FlatSymbolRefAttr &symbol = made[key];
   if (!symbol) {
-    symbol = FlatSymbolRefAttr::get(create(weight, format, uniqueName(baseName(weight, role), format)));
+    StringRef suffix = role == "bias" ? role : stringifyLayout(format.layout);
+    symbol = FlatSymbolRefAttr::get(create(weight, format, uniqueName(baseName(weight, role), suffix)));
   }
   return symbol;
 }
@@ -172,22 +183,12 @@ std::string WeightBuilder::baseName(Value weight, StringRef role) const {
   return commonName(parts, role);
 }
 
-std::string WeightBuilder::uniqueName(std::string base, const WeightFormat &format) {
-  base.resize(std::min(base.size(), kMaxNameLength));
-  for (char &c : base) {
-    if (!llvm::isPrint(c) || c == ' ' || c == '\'' || c == '"' || c == '\\') {
-      c = '_';
-    }
-  }
-  if (base.empty()) {
-    base = "weight";
-  }
-  std::string name = base;
-  if (!names.contains(name)) {
-    names.insert(name);
+std::string WeightBuilder::uniqueName(std::string base, StringRef suffix) {
+  std::string name = base = legalName(base);
+  if (names.insert(name).second) {
     return name;
   }
-  name = base = base + "." + stringifyLayout(format.layout).str();
+  name = base = base + "." + suffix.str();
   for (unsigned i = 2; !names.insert(name).second; ++i) {
     name = base + "." + std::to_string(i);
   }

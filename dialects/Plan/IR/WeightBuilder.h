@@ -21,12 +21,15 @@ struct WeightFormat {
   bool transposed = false;     ///< of a matrix
 };
 
+/// `name` as plans take it: up to 200 printable characters without spaces, quotes and backslashes, never none.
+std::string legalName(llvm::StringRef name);
+
 /// Makes `plan.weight`s. The region of one is the backward slice of a value of the step, down to `nemotron.get_weight`, then what
 /// the format asks for: cast, transpose, pack. Equal slices in one format are one `plan.weight`.
 ///
 /// Names: that of the `nemotron.weight` at the root; for a concat or stack its attribute `nemotron.name`, or the name of its location
 /// (a NameLoc), or what the names of its parts have in common ("layers.1.experts.up_proj"). The same slice in another format, or
-/// another slice of that name, gets a suffix.
+/// another slice of that name, gets a suffix: its layout, or ".bias".
 class WeightBuilder {
 public:
   /// `step` is the op whose block uses the weights; `plan.weight`s are put before it.
@@ -46,7 +49,7 @@ private:
   llvm::LogicalResult checkFormat(mlir::Operation *op, llvm::StringRef role, mlir::Value weight,
                                   const WeightFormat &format) const;
   std::string baseName(mlir::Value weight, llvm::StringRef role) const;
-  std::string uniqueName(std::string base, const WeightFormat &format);
+  std::string uniqueName(std::string base, llvm::StringRef suffix);
   WeightOp create(mlir::Value weight, const WeightFormat &format, llvm::StringRef name);
 
   mlir::ModuleOp module;

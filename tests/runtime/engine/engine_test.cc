@@ -118,7 +118,7 @@ TEST_F(EngineTest, EveryCutGivesTheSameBits) {
   const std::vector<float> expected = Reference(tokens);
   std::mt19937 random(9);
   for (const int64_t max_tokens : {1, 7, 64, 512}) {
-    auto engine = Load({.max_tokens_per_step = max_tokens, .page_tokens = 16});
+    auto engine = Load({.max_tokens_per_step = max_tokens, .context_tokens = 1024, .page_tokens = 16});
     ASSERT_EQ(Step(*engine, NewSequence(*engine), tokens, Logits::kAll), expected) << max_tokens;
     ASSERT_EQ(Step(*engine, NewSequence(*engine), tokens), LastRow(expected)) << max_tokens;
     const SequenceId sequence = NewSequence(*engine);
@@ -245,7 +245,7 @@ TEST_F(EngineTest, AStepThatFailsChangesNothing) {
   EXPECT_THAT(step({{a, std::span(tokens).subspan(60, 1)}, {b, bad}}).message(), HasSubstr("token 1 of entry 1"));
   EXPECT_EQ(step({{b, negative}}).code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(step({{a, std::span(tokens).subspan(60, 1)}, {SequenceId{99}, more}}).code(), StatusCode::kNotFound);
-  const StepEntry wants_rows = {a, more};
+  const StepEntry wants_rows = {a, std::span(tokens).subspan(60, 1)};
   EXPECT_EQ(engine->Step({&wants_rows, 1}, nullptr).code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(engine->free_pages(), free_pages);
   EXPECT_EQ(*engine->Length(a), 60);

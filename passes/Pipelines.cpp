@@ -1,0 +1,142 @@
+//===- Pipelines.cpp - the passes of a compilation, in their order ------------------------------------------------===//
+#include "passes/Pipelines.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+#include "passes/Passes.h"
+
+using namespace mlir;
+
+namespace nemotron::passes {
+
+#define GEN_PASS_REGISTRATION
+#include "passes/Passes.h.inc"
+
+static constexpr StringLiteral kBeforeFusion = "before-fusion";
+static constexpr StringLiteral kAfterFusion = "after-fusion";
+static constexpr StringLiteral kAfterConversion = "after-conversion";
+
+ArrayRef<StringRef> extensionPoints() {
+  static const StringRef points[] = {kBeforeFusion, kAfterFusion, kAfterConversion};
+  return points;
+}
+
+/// Adds what the user inserts at `point`, if anything.
+static LogicalResult addInsertion(OpPassManager &passes, const PipelineOptions &options, StringRef point,
+                                  raw_ostream &errors) {
+  auto found = options.insertions.find(point.str());
+  if (found == options.insertions.end() || StringRef(found->second).trim().empty()) {
+    return success();
+  }
+  if (failed(parsePassPipeline(found->second, passes, errors))) {
+    errors << "in the passes at '" << point << "': " << found->second << "\n";
+    return failure();
+  }
+  return success();
+}
+
+static void addFusions(OpPassManager &passes) {
+  OpPassManager &step = passes.nest<func::FuncOp>();
+  // These take a producer and its only reader and do not get into each other's way.
+  step.addPass(createFuseConvActivationPass());
+  step.addPass(createFuseLinearActivationPass());
+  step.addPass(createFuseScanNormPass());
+  step.addPass(createFuseQKVPass());
+  // These tie two layers together: the sum that ends one, and the norm that begins the next.
+  step.addPass(createFuseAddRMSNormPass());
+  step.addPass(createFuseAddLayerNormPass());
+}
+
+LogicalResult buildCompilePipeline(OpPassManager &passes, const PipelineOptions &options, raw_ostream &errors) {
+  for (const auto &[point, pipeline] : options.insertions) {
+    if (!llvm::is_contained(extensionPoints(), point)) {
+      errors << "no extension point '" << point << "', expected one of: " << llvm::join(extensionPoints(), ", ") << "\n";
+      return failure();
+    }
+  }
+
+  // What a frontend wrote is still one op for each formula of a paper: the place for rewrites of the model itself.
+  if (failed(addInsertion(passes, options, kBeforeFusion, errors))) {
+    return failure();
+  }
+
+  // Casts to the same type go, equal reads of a weight become one, and what nobody reads goes too: fusions ask whether a
+  // value has one reader, and dead readers must not count.
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+  passes.addPass(createDropDeadPass());
+
+  addFusions(passes);
+
+  // Fused, but still values and no buffers: the place for passes that know about the final ops, such as a recipe that chooses
+  // which matrices to quantize. They may leave ops and weights unread, which must not get into the plan.
+  if (failed(addInsertion(passes, options, kAfterFusion, errors))) {
+    return failure();
+  }
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+  passes.addPass(createDropDeadPass());
+
+  // From what is computed to what is launched. The target says which kernels there are.
+  ConvertNemotronToPlanPassOptions conversion;
+  conversion.target = options.target;
+  passes.addPass(createConvertNemotronToPlanPass(conversion));
+  if (failed(addInsertion(passes, options, kAfterConversion, errors))) {
+    return failure();
+  }
+
+  // Places in memory depend on the final order of dispatches, so they come last; the verifier stands between any mistake
+  // above, ours or a plugin's, and the file.
+  passes.addPass(createPlanMemoryPass());
+  passes.addPass(createVerifyPlanPass());
+  return success();
+}
+
+void registerPasses() {
+  registerNemotronPasses();
+  registerPlanPasses();
+}
+
+namespace {
+
+/// `PipelineOptions` as options of a textual pipeline.
+struct TextualOptions : public PassPipelineOptions<TextualOptions> {
+  Option<std::string> target{*this, "target", llvm::cl::desc("Device that the program runs on"), llvm::cl::init("cpu")};
+  Option<std::string> beforeFusion{*this, kBeforeFusion, llvm::cl::desc("Passes to run before fusion")};
+  Option<std::string> afterFusion{*this, kAfterFusion, llvm::cl::desc("Passes to run after fusion")};
+  Option<std::string> afterConversion{*this, kAfterConversion, llvm::cl::desc("Passes to run after conversion to a plan")};
+
+  PipelineOptions get() const {
+    PipelineOptions options;
+    options.target = target;
+    options.insertions[kBeforeFusion.str()] = beforeFusion;
+    options.insertions[kAfterFusion.str()] = afterFusion;
+    options.insertions[kAfterConversion.str()] = afterConversion;
+    return options;
+  }
+};
+
+} // namespace
+
+void registerPipelines() {
+  // Parsing a pipeline may fail, which PassPipelineRegistration has no room for.
+  registerPassPipeline(
+      "nemotron-compile-pipeline", "All passes of nemotron-compile, in their order",
+      [](OpPassManager &passes, StringRef text, function_ref<LogicalResult(const Twine &)> errorHandler) {
+        TextualOptions options;
+        if (failed(options.parseFromString(text))) {
+          return failure();
+        }
+        std::string message;
+        llvm::raw_string_ostream errors(message);
+        if (failed(buildCompilePipeline(passes, options.get(), errors))) {
+          return errorHandler(StringRef(errors.str()).rtrim());
+        }
+        return success();
+      },
+      [](function_ref<void(const detail::PassOptions &)> optHandler) { optHandler(TextualOptions()); });
+}
+
+} // namespace nemotron::passes

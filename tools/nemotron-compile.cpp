@@ -1,0 +1,315 @@
+//===- nemotron-compile.cpp - a checkpoint in, a plan out -----------------------------------------------------------------===//
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+
+#include <fmt/format.h>
+
+#include "codegen/PlanFileWriter.h"
+#include "codegen/Targets.h"
+#include "dialects/Plan/IR/Target.h"
+#include "frontends/huggingface/Import.h"
+#include "frontends/huggingface/RandomWeights.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/JSON.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/InitAllPasses.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Support/Timing.h"
+#include "mlir/Tools/Plugins/PassPlugin.h"
+#include "passes/Passes.h"
+#include "runtime/base/file_writer.h"
+#include "tools/compile_diagnostics.h"
+#include "tools/compile_options.h"
+#include "tools/console.h"
+
+using namespace mlir;
+using namespace nemotron;
+using tools::CompileOptions;
+using tools::ExitCode;
+
+static constexpr const char *kTool = "nemotron-compile";
+
+static int fail(const llvm::Twine &message, ExitCode code = tools::kExitFailure) {
+  return tools::PrintError(kTool, message.str(), code);
+}
+
+//===----------------------------------------------------------------------===//
+// Signals: while a plan is written, they only ask to stop
+//===----------------------------------------------------------------------===//
+
+static std::atomic<bool> cancelled{false};
+static volatile std::sig_atomic_t caughtSignal = 0;
+
+/// The first signal lets the writer remove its file; a second one is final.
+static void catchSignals() {
+  struct sigaction action = {};
+  action.sa_handler = [](int signal) {
+    caughtSignal = signal;
+    cancelled.store(true);
+  };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    sigaction(signal, &action, nullptr);
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Passes
+//===----------------------------------------------------------------------===//
+
+/// Makes passes, targets and MLIR's flags known, those of plugins too.
+static std::optional<int> registerAll(const CompileOptions &options, char *program) {
+  mlir::registerAllPasses();
+  codegen::registerTargets();
+  passes::registerPasses();
+  passes::registerPipelines();
+  for (const std::string &path : options.pass_plugins) {
+    llvm::Expected<PassPlugin> plugin = PassPlugin::load(path);
+    if (!plugin) {
+      return fail("cannot load pass plugin '" + path + "': " + llvm::toString(plugin.takeError()));
+    }
+    plugin->registerPassRegistryCallbacks();
+  }
+  registerMLIRContextCLOptions();
+  registerAsmPrinterCLOptions();
+  registerPassManagerCLOptions();
+  registerDefaultTimingManagerCLOptions();
+  std::vector<const char *> arguments{program};
+  for (const std::string &flag : options.mlir_flags) {
+    arguments.push_back(flag.c_str());
+  }
+  std::string errors;
+  llvm::raw_string_ostream stream(errors);
+  if (!llvm::cl::ParseCommandLineOptions(arguments.size(), arguments.data(), "", &stream)) {
+    StringRef text = StringRef(stream.str()).trim();
+    text.consume_front(std::string(program) + ": ");
+    return fail(text, tools::kExitUsage);
+  }
+  return std::nullopt;
+}
+
+/// Fills `manager` with the passes that were asked for, and `text` with what they are.
+static std::optional<int> buildPipeline(PassManager &manager, const CompileOptions &options, std::string &text) {
+  std::string errors;
+  llvm::raw_string_ostream errorStream(errors);
+  if (!options.pass_pipeline.empty()) {
+    FailureOr<OpPassManager> parsed = parsePassPipeline(options.pass_pipeline, errorStream);
+    if (failed(parsed)) {
+      return fail("--pass-pipeline: " + StringRef(errorStream.str()).trim(), tools::kExitUsage);
+    }
+    if (parsed->getOpAnchorName() != ModuleOp::getOperationName()) {
+      return fail("--pass-pipeline: works on '" + parsed->getOpAnchorName() + "', expected 'builtin.module(...)'",
+                  tools::kExitUsage);
+    }
+    static_cast<OpPassManager &>(manager) = std::move(*parsed);
+  } else {
+    passes::PipelineOptions pipeline;
+    pipeline.target = options.target;
+    pipeline.insertions = options.insertions;
+    if (failed(passes::buildCompilePipeline(manager, pipeline, errorStream))) {
+      return fail(StringRef(errorStream.str()).trim(), tools::kExitUsage);
+    }
+  }
+  llvm::raw_string_ostream stream(text);
+  manager.printAsTextualPipeline(stream);
+  return std::nullopt;
+}
+
+//===----------------------------------------------------------------------===//
+// What comes out
+//===----------------------------------------------------------------------===//
+
+/// Writes the IR to the file, or to stdout.
+static int emitModule(ModuleOp module, const CompileOptions &options) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module.print(stream);
+  stream << "\n";
+  stream.flush();
+  if (options.output.empty()) {
+    llvm::outs() << text;
+    llvm::outs().flush();
+    return tools::kExitOk;
+  }
+  auto write = [&]() -> runtime::Status {
+    ASSIGN_OR_RETURN(runtime::FileWriter file, runtime::FileWriter::Create(options.output));
+    RETURN_IF_ERROR(file.Append(std::as_bytes(std::span(text))));
+    return file.Commit();
+  };
+  runtime::Status status = write();
+  return status.ok() ? tools::kExitOk : fail(status.message());
+}
+
+/// "1.5 GiB": at most 4 digits and a binary unit.
+static std::string formatBytes(int64_t bytes) {
+  const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+  double value = bytes;
+  size_t unit = 0;
+  while (value >= 1000 && unit + 1 < std::size(units)) {
+    value /= 1024;
+    ++unit;
+  }
+  return fmt::format("{:.{}f} {}", value, unit > 0 && value < 100 ? 1 : 0, units[unit]);
+}
+
+/// "397 million", "8.1 billion".
+static std::string formatCount(int64_t count) {
+  return count >= 1000000000 ? fmt::format("{:.1f} billion", count / 1e9)
+         : count >= 1000000 ? fmt::format("{:.1f} million", count / 1e6)
+                            : fmt::format("{}", count);
+}
+
+static void printSummary(const CompileOptions &options, const ir::ModelInfo &info, const codegen::PlanFileSummary &plan,
+                         double seconds, double writeSeconds) {
+  std::string dtype(runtime::DTypeName(options.dtype));
+  double rate = writeSeconds > 0 ? plan.fileBytes / writeSeconds : 0;
+  if (options.as_json) {
+    llvm::json::Object object{{"plan", llvm::json::fixUTF8(options.output)},
+                              {"architecture", info.architecture},
+                              {"model", llvm::json::fixUTF8(info.name)},
+                              {"layers", info.layersBlockType},
+                              {"num_parameters", info.numParameters},
+                              {"dtype", dtype},
+                              {"target", options.target},
+                              {"num_weights", plan.numWeights},
+                              {"weight_bytes", plan.weightBytes},
+                              {"file_bytes", plan.fileBytes},
+                              {"workspace_bytes_per_token", plan.tokenBytes},
+                              {"workspace_bytes_per_token_without_reuse", plan.tokenBytesWithoutReuse},
+                              {"workspace_bytes_per_row", plan.rowBytes},
+                              {"workspace_bytes_per_row_without_reuse", plan.rowBytesWithoutReuse},
+                              {"slot_bytes", plan.slotBytes},
+                              {"kv_bytes_per_token", plan.kvBytesPerToken},
+                              {"seconds", seconds},
+                              {"write_seconds", writeSeconds},
+                              {"write_bytes_per_second", rate}};
+    llvm::outs() << llvm::json::Value(std::move(object)) << "\n";
+    return;
+  }
+  fmt::print("{}: {}, {} layers, {} parameters, {} for {}\n", info.name, info.architecture, info.layersBlockType.size(),
+             formatCount(info.numParameters), dtype, options.target);
+  fmt::print("  weights    {} in {} tensors\n", formatBytes(plan.weightBytes), plan.numWeights);
+  fmt::print("  workspace  {} a token ({} without reuse), {} a row of logits\n", formatBytes(plan.tokenBytes),
+             formatBytes(plan.tokenBytesWithoutReuse), formatBytes(plan.rowBytes));
+  fmt::print("  state      {} a sequence, {} of KV cache a token\n", formatBytes(plan.slotBytes),
+             formatBytes(plan.kvBytesPerToken));
+  fmt::print("wrote {}: {} in {:.1f} s, {:.0f} MB/s\n", options.output, formatBytes(plan.fileBytes), seconds, rate / 1e6);
+}
+
+//===----------------------------------------------------------------------===//
+// The way through
+//===----------------------------------------------------------------------===//
+
+static FailureOr<frontends::ImportedModel> importModel(MLIRContext *context, const CompileOptions &options) {
+  frontends::ImportOptions import;
+  import.dtype = options.dtype;
+  import.kvCacheDtype = options.kv_cache_dtype;
+  return options.random_weights.empty() ? frontends::importHuggingFace(context, options.checkpoint, import)
+                                        : frontends::importRandomWeights(context, options.random_weights, import);
+}
+
+static int writeRandomCheckpoint(MLIRContext *context, const CompileOptions &options) {
+  FailureOr<frontends::ModelConfig> config = frontends::loadConfig(context, options.random_weights);
+  if (failed(config)) {
+    return tools::kExitFailure;
+  }
+  runtime::Status status =
+      frontends::writeRandomCheckpoint(*config, options.random_checkpoint, options.shard_bytes);
+  return status.ok() ? tools::kExitOk : fail(status.message());
+}
+
+static int writePlan(ModuleOp module, frontends::ImportedModel &model, const CompileOptions &options,
+                     const std::string &pipeline, std::chrono::steady_clock::time_point start) {
+  codegen::PlanFileOptions file;
+  file.path = options.output;
+  file.dtype = options.dtype;
+  file.compilerVersion = NEMOTRON_VERSION;
+  file.pipeline = pipeline;
+  file.numThreads = options.threads;
+  tools::ProgressBar bar("writing plan", tools::ProgressBar::Unit::kBytes);
+  if (!options.quiet) {
+    file.progress = [&](int64_t done, int64_t total) { bar.Update(done, total); };
+  }
+  file.cancelled = &cancelled;
+  catchSignals();
+  auto writeStart = std::chrono::steady_clock::now();
+  FailureOr<codegen::PlanFileSummary> summary = codegen::writePlanFile(module, *model.weights, model.info, file);
+  bar.Finish();
+  if (failed(summary) && caughtSignal != 0) {
+    fail("interrupted, nothing was written");
+    return 128 + caughtSignal;
+  }
+  if (failed(summary)) {
+    return tools::kExitFailure;
+  }
+  auto secondsSince = [](auto time) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - time).count();
+  };
+  if (!options.quiet || options.as_json) {
+    printSummary(options, model.info, *summary, secondsSince(start), secondsSince(writeStart));
+  }
+  return tools::kExitOk;
+}
+
+static int compile(MLIRContext *context, const CompileOptions &options) {
+  auto start = std::chrono::steady_clock::now();
+  PassManager manager(context);
+  std::string pipeline;
+  if (std::optional<int> code = buildPipeline(manager, options, pipeline)) {
+    return *code;
+  }
+  if (options.print_pipeline) {
+    llvm::outs() << pipeline << "\n";
+    return tools::kExitOk;
+  }
+  if (!options.random_checkpoint.empty()) {
+    return writeRandomCheckpoint(context, options);
+  }
+  FailureOr<frontends::ImportedModel> model = importModel(context, options);
+  if (failed(model)) {
+    return tools::kExitFailure;
+  }
+  ModuleOp module = *model->module;
+  if (options.emit == CompileOptions::Emit::kNemotron) {
+    return emitModule(module, options);
+  }
+  applyDefaultTimingPassManagerCLOptions(manager);
+  if (failed(applyPassManagerCLOptions(manager)) || failed(manager.run(module))) {
+    return tools::kExitFailure;
+  }
+  if (options.emit == CompileOptions::Emit::kPlanIr) {
+    return emitModule(module, options);
+  }
+  // Whatever pipeline ran: what it left must be a plan.
+  PassManager verifier(context);
+  verifier.addPass(passes::createVerifyPlanPass());
+  if (failed(verifier.run(module))) {
+    return tools::kExitFailure;
+  }
+  return writePlan(module, *model, options, pipeline, start);
+}
+
+int main(int argc, char **argv) {
+  CompileOptions options;
+  if (std::optional<int> code = tools::ParseCompileOptions(argc, argv, &options)) {
+    return *code;
+  }
+  std::signal(SIGXFSZ, SIG_IGN); // a file that grows past a limit is an error like a full disk
+  if (std::optional<int> code = registerAll(options, argv[0])) {
+    return *code;
+  }
+  if (options.pass_pipeline.empty() && !plan::TargetRegistry::lookup(options.target)) {
+    return fail("--target " + options.target + ": expected one of: " + llvm::join(plan::TargetRegistry::names(), ", "),
+                tools::kExitUsage);
+  }
+  DialectRegistry registry;
+  registry.insert<func::FuncDialect, ir::NemotronDialect, plan::PlanDialect>();
+  MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+  context.printOpOnDiagnostic(false);
+  tools::DiagnosticPrinter printer(&context, options.quiet);
+  return compile(&context, options);
+}
