@@ -114,14 +114,16 @@ private:
   }
 
   /// One linear with all rows, split into the results of `linears`.
-  static ir::SplitOp createJoined(OpBuilder &builder, ArrayRef<ir::LinearOp> linears, ValueRange weights, ValueRange biases,
-                                  ArrayRef<Operation *> group) {
-    Location loc = fuseLocations(group);
-    if (std::string name = joinedName(linears); !name.empty()) {
-      loc = NameLoc::get(builder.getStringAttr(name), loc);
-    }
+  static ir::SplitOp createJoined(OpBuilder &builder, ArrayRef<ir::LinearOp> linears, ValueRange weights,
+                                  ValueRange biases, ArrayRef<Operation *> group) {
+    Location parts = fuseLocations(group);
+    std::string name = joinedName(linears);
+    auto locationOf = [&](StringRef suffix) -> Location {
+      return name.empty() ? parts : NameLoc::get(builder.getStringAttr(name + suffix), parts);
+    };
+    Location loc = locationOf("");
     Value weight = concat(builder, loc, weights);
-    Value bias = biases.empty() ? Value() : concat(builder, loc, biases);
+    Value bias = biases.empty() ? Value() : concat(builder, locationOf(".bias"), biases);
     ir::LinearOp first = linears.front();
     int64_t width = cast<RankedTensorType>(weight.getType()).getDimSize(0);
     Type type = first.getType().clone({ShapedType::kDynamic, width});

@@ -40,6 +40,8 @@ void AddFlags(CLI::App& app, CompileOptions& options, Texts& texts, uint64_t& sh
   app.add_option("-o,--output", options.output, "file to write; IR goes to stdout without it");
   app.add_option("--dtype", texts.dtype, "of matrices and embedding: bf16 or f32")->capture_default_str();
   app.add_option("--kv-cache-dtype", texts.kv_cache_dtype, "bf16 or f32; by default that of --dtype");
+  app.add_flag("--bf16-rope-frequencies", options.bf16_rope_frequencies,
+               "round rotary frequencies to BF16, as a model cast to BF16 as a whole has them");
   app.add_option("--target", options.target, "device that the plan is for: cpu")->capture_default_str();
   app.add_option("--quantize", texts.quantize, "recipe for 8-bit matrices: none is there yet");
   app.add_option("-t,--threads", options.threads, "that convert and pack weights; 0: one a core, 2 to 8")

@@ -21,6 +21,7 @@ struct CompileOptions {
   Emit emit = Emit::kPlan;
   runtime::DType dtype = runtime::DType::kBF16;
   std::optional<runtime::DType> kv_cache_dtype;
+  bool bf16_rope_frequencies = false;
   std::string target = "cpu";
   int threads = 0;
 

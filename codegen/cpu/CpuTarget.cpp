@@ -107,7 +107,8 @@ static DispatchSpec lowerOp(ir::RotaryEmbeddingOp op) {
   DispatchSpec spec("cpu.rotary_embedding");
   spec.input("input", op.getInput()).output("output", op.getResult());
   spec.parameter("head_dim", op.getHeadDimAttr()).parameter("rotary_dim", op.getRotaryDimAttr());
-  return spec.parameter("theta", op.getThetaAttr()).parameter("position_scale", op.getPositionScaleAttr());
+  spec.parameter("theta", op.getThetaAttr()).parameter("position_scale", op.getPositionScaleAttr());
+  return spec.parameter("bf16_frequencies", BoolAttr::get(op.getContext(), op.getBf16Frequencies()));
 }
 
 static DispatchSpec lowerOp(ir::AttentionOp op) {

@@ -21,6 +21,9 @@ struct ImportOptions {
   runtime::DType dtype = runtime::DType::kBF16;
   /// Type of the KV cache, kBF16 or kF32; that of the matrices if not given.
   std::optional<runtime::DType> kvCacheDtype;
+  /// Rounds the rotary frequencies to BF16. Formulas and implementations keep them in F32, but a model that was cast to
+  /// BF16 as a whole (`model.to(torch.bfloat16)`) has rounded ones; this reproduces its numbers.
+  bool bf16RopeFrequencies = false;
 };
 
 /// A model in the unfused form of the papers: weights, states and one function `@step`.

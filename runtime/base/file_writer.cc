@@ -32,7 +32,8 @@ Status WriteAll(int fd, int64_t offset, std::span<const std::byte> bytes, const 
   return OkStatus();
 }
 
-/// Makes a rename last. Some file systems cannot sync a folder, and the file itself is safe by then: no failure is reported.
+/// Makes a rename last. Some file systems cannot sync a folder, and the file itself is safe by then: no failure is
+/// reported.
 void SyncFolder(const std::string& path) {
   const size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);

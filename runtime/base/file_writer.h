@@ -11,9 +11,10 @@
 
 namespace nemotron::runtime {
 
-/// Writes a file that appears under its name only when it is whole: bytes go to `<path>.tmp.<pid>` beside it, and `Commit`
-/// syncs and renames. A writer dropped before that removes its temporary file. Errors name the path: kResourceExhausted for a
-/// full disk or a file too large, kNotFound for a folder that is not there, kUnavailable for what else the system refuses.
+/// Writes a file that appears under its name only when it is whole: bytes go to `<path>.tmp.<pid>` beside it, and
+/// `Commit` syncs and renames. A writer dropped before that removes its temporary file. Errors name the path:
+/// kResourceExhausted for a full disk or a file too large, kNotFound for a folder that is not there, kUnavailable for
+/// what else the system refuses.
 class FileWriter {
  public:
   FileWriter(FileWriter&& other) noexcept { *this = std::move(other); }  // what is left can only be dropped

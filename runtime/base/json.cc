@@ -15,8 +15,10 @@ namespace {
 
 constexpr size_t kMaxDepth = 256;
 
-// What stands in for a number that JSON cannot say: the parser gets a string nobody writes, and hands it to the builder.
-constexpr std::string_view kInfinity = "\x01nemotron:inf", kMinusInfinity = "\x01nemotron:-inf", kNaN = "\x01nemotron:nan";
+// What stands in for a number that JSON cannot say: the parser gets a string nobody writes, and hands it to the
+// builder.
+constexpr std::string_view kInfinity = "\x01nemotron:inf", kMinusInfinity = "\x01nemotron:-inf",
+                           kNaN = "\x01nemotron:nan";
 
 /// The number that a word of JavaScript or the name of a stand-in says.
 std::optional<double> NumberOf(std::string_view word, std::string_view infinity, std::string_view minus_infinity,
@@ -108,8 +110,8 @@ std::string Position(std::string_view text, size_t offset) {
                      newline == std::string_view::npos ? before.size() + 1 : before.size() - newline);
 }
 
-/// Builds the value from the parser's events. Unlike the library's own builder it throws nothing, refuses a key named twice
-/// and bounds the depth. A handler that returns false stops the parser.
+/// Builds the value from the parser's events. Unlike the library's own builder it throws nothing, refuses a key named
+/// twice and bounds the depth. A handler that returns false stops the parser.
 class Builder {
  public:
   Builder(std::string_view text, const ParserInput& input) : text_(text), input_(input) {}
@@ -219,7 +221,8 @@ std::optional<double> SpecialNumber(const Json& value) {
     const auto found = value.find("__float__");
     text = found == value.end() ? &value : &*found;
   }
-  return text->is_string() ? NumberOf(text->get_ref<const std::string&>(), "Infinity", "-Infinity", "NaN") : std::nullopt;
+  return text->is_string() ? NumberOf(text->get_ref<const std::string&>(), "Infinity", "-Infinity", "NaN")
+                           : std::nullopt;
 }
 
 }  // namespace

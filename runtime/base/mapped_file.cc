@@ -42,8 +42,8 @@ StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   } else if (info.st_size > 0) {
     void* data = mmap(nullptr, info.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if (data == MAP_FAILED) {
-      status = Error(StatusCode::kUnavailable, "cannot map {} bytes of '{}': {}", info.st_size, path,
-                     std::strerror(errno));
+      status =
+          Error(StatusCode::kUnavailable, "cannot map {} bytes of '{}': {}", info.st_size, path, std::strerror(errno));
     } else {
       file.data_ = static_cast<const std::byte*>(data);
       file.size_ = info.st_size;

@@ -45,7 +45,8 @@ std::optional<std::vector<uint64_t>> Unsigned(const Json& object, const char* ke
   return values;
 }
 
-StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const Json& info, uint64_t data_start, uint64_t data_size) {
+StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const Json& info, uint64_t data_start,
+                                      uint64_t data_size) {
   if (!info.is_object()) {
     return DataLoss("tensor '{}' is described by {}, expected an object", name, info.type_name());
   }
@@ -54,7 +55,8 @@ StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const Json& info,
     return DataLoss("tensor '{}' has no 'dtype' that is a string", name);
   }
   const std::string& dtype_name = found->get_ref<const std::string&>();
-  const auto* dtype = std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](auto& d) { return d.first == dtype_name; });
+  const auto* dtype =
+      std::find_if(std::begin(kDTypes), std::end(kDTypes), [&](auto& d) { return d.first == dtype_name; });
   if (dtype == std::end(kDTypes)) {
     return Unimplemented("tensor '{}' has dtype '{}', expected one of F32, BF16, F16, F8_E4M3, I8, U8, I32, I64", name,
                          dtype_name);
@@ -70,22 +72,36 @@ StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const Json& info,
   if (begin > end || end > data_size) {
     return DataLoss("tensor '{}' takes bytes {} to {} of {} bytes of data", name, begin, end, data_size);
   }
-  SafetensorsEntry entry{name, dtype->second, {}, static_cast<int64_t>(data_start + begin),
-                         static_cast<int64_t>(end - begin)};
-  uint64_t size = SizeOf(entry.dtype);
+  SafetensorsEntry entry{
+      name, dtype->second, {}, static_cast<int64_t>(data_start + begin), static_cast<int64_t>(end - begin)};
   for (uint64_t dim : *shape) {
-    uint64_t product = 0;
-    // A dimension alone too: after a zero the product says nothing.
-    if (dim > uint64_t{1} << 62 || __builtin_mul_overflow(size, dim, &product) || product > uint64_t{1} << 62) {
+    if (dim > kMaxTensorBytes) {  // after a zero the product would not tell
       return DataLoss("tensor '{}' has a shape of more than 2^62 bytes", name);
     }
-    size = product;
     entry.shape.push_back(static_cast<int64_t>(dim));
   }
-  if (size != end - begin) {
-    return DataLoss("tensor '{}' has {} bytes, expected {} for its shape and dtype", name, end - begin, size);
+  const std::optional<uint64_t> size = SizeBytes(entry.dtype, entry.shape);
+  if (!size) {
+    return DataLoss("tensor '{}' has a shape of more than 2^62 bytes", name);
+  }
+  if (*size != end - begin) {
+    return DataLoss("tensor '{}' has {} bytes, expected {} for its shape and dtype", name, end - begin, *size);
   }
   return entry;
+}
+
+/// A tensor to write, before anything is written.
+Status CheckTensor(const SafetensorsTensor& tensor) {
+  const auto negative = std::find_if(tensor.shape.begin(), tensor.shape.end(), [](int64_t dim) { return dim < 0; });
+  if (negative != tensor.shape.end()) {
+    return InvalidArgument("tensor '{}' has a dimension {}, expected 0 or more", tensor.name, *negative);
+  }
+  const std::optional<uint64_t> size = SizeBytes(tensor.dtype, tensor.shape);
+  if (!size || *size != tensor.data.size()) {
+    return InvalidArgument("tensor '{}' has {} bytes of data, expected {} for its shape and dtype", tensor.name,
+                           tensor.data.size(), size ? fmt::format("{}", *size) : "more than 2^62");
+  }
+  return OkStatus();
 }
 
 }  // namespace
@@ -115,9 +131,6 @@ StatusOr<SafetensorsHeader> ParseSafetensors(std::span<const std::byte> file) {
       if (!info.is_object()) {
         return DataLoss("'__metadata__' is {}, expected an object", info.type_name());
       }
-      if (!info.is_object()) {
-        return DataLoss("'__metadata__' is {}, expected an object", info.type_name());
-      }
       for (const auto& [key, value] : info.items()) {
         if (!value.is_string()) {
           return DataLoss("'__metadata__' has a value for '{}' that is {}, expected a string", key, value.type_name());
@@ -136,7 +149,8 @@ StatusOr<SafetensorsHeader> ParseSafetensors(std::span<const std::byte> file) {
   for (const SafetensorsEntry& entry : header.entries) {
     if (entry.offset_bytes != expected) {
       return DataLoss("tensor '{}' starts at byte {} of the data, expected {}: tensors {}", entry.name,
-                      entry.offset_bytes - static_cast<int64_t>(data_start), expected - static_cast<int64_t>(data_start),
+                      entry.offset_bytes - static_cast<int64_t>(data_start),
+                      expected - static_cast<int64_t>(data_start),
                       entry.offset_bytes < expected ? "overlap" : "leave a hole");
     }
     expected += entry.size_bytes;

@@ -24,8 +24,8 @@ struct SafetensorsEntry {
   int64_t size_bytes;          ///< shape * size of dtype
 };
 
-/// The header of a safetensors file, checked: every tensor lies within the file, its size is that of its shape, and tensors
-/// follow each other without overlap or hole. Format: https://github.com/huggingface/safetensors, "Format".
+/// The header of a safetensors file, checked: every tensor lies within the file, its size is that of its shape, and
+/// tensors follow each other without overlap or hole. Format: https://github.com/huggingface/safetensors, "Format".
 struct SafetensorsHeader {
   std::vector<SafetensorsEntry> entries;        ///< in the order of their data
   std::map<std::string, std::string> metadata;  ///< `__metadata__`
@@ -66,11 +66,12 @@ struct SafetensorsTensor {
   std::span<const std::byte> data;
 };
 
-/// The header (length prefix included) of a file with these tensors in this order; their `data` may be empty. Data starts at
-/// a multiple of 8 bytes.
+/// The header (length prefix included) of a file with these tensors in this order; their `data` may be empty. Data
+/// starts at a multiple of 8 bytes.
 std::string SafetensorsHeaderBytes(std::span<const SafetensorsTensor> tensors);
 
-/// Writes a file atomically. kInvalidArgument if `data` is not of the size that shape and dtype give; else those of FileWriter.
+/// Writes a file atomically. kInvalidArgument if `data` is not of the size that shape and dtype give; else those of
+/// FileWriter.
 Status WriteSafetensors(const std::string& path, std::span<const SafetensorsTensor> tensors);
 
 }  // namespace nemotron::runtime

@@ -3,7 +3,9 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <map>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -97,6 +99,46 @@ cpu::DispatchArguments MakeArguments(const Plan& plan, const schema::Dispatch& d
   arguments.num_threads = num_threads;
   return arguments;
 }
+
+/// Keeps expert numbers within bounds: they are data, which no kernel checks. Whatever I32 buffer `cpu.moe_experts` reads
+/// must have been filled by a `cpu.moe_route` that knows no more experts; the loader has checked that nothing has overwritten
+/// it since.
+class ExpertFlow {
+ public:
+  Status Visit(const schema::Plan& plan, const schema::Dispatch& dispatch) {
+    const std::string_view kernel = plan.program()->kernels()->Get(dispatch.kernel())->name()->string_view();
+    if (kernel == "cpu.moe_route") {
+      const schema::Argument* indices = Find(dispatch, schema::ArgumentKind::Output, "indices");
+      int64_t& routed = num_routed_[indices->index()];
+      routed = std::max(routed, NumExperts(plan, dispatch, "weight"));
+    } else if (kernel == "cpu.moe_experts") {
+      const schema::Argument* indices = Find(dispatch, schema::ArgumentKind::Input, "indices");
+      const auto routed = num_routed_.find(indices->index());
+      const int64_t num_experts = NumExperts(plan, dispatch, "up");
+      if (routed == num_routed_.end() || routed->second > num_experts) {
+        return InvalidArgument("has {} experts, but its indices come from a router of {}", num_experts,
+                               routed == num_routed_.end() ? 0 : routed->second);
+      }
+    }
+    return OkStatus();
+  }
+
+ private:
+  /// The kernel's Prepare has seen that it is there.
+  static const schema::Argument* Find(const schema::Dispatch& dispatch, schema::ArgumentKind kind, std::string_view name) {
+    for (const schema::Argument* argument : *dispatch.arguments()) {
+      if (argument->kind() == kind && argument->name()->string_view() == name) {
+        return argument;
+      }
+    }
+    return nullptr;
+  }
+  static int64_t NumExperts(const schema::Plan& plan, const schema::Dispatch& dispatch, std::string_view weight) {
+    return plan.weights()->Get(Find(dispatch, schema::ArgumentKind::Weight, weight)->index())->shape()->Get(0);
+  }
+
+  std::map<uint32_t, int64_t> num_routed_;  // buffer -> experts of the routers that write it
+};
 
 class CpuProgram final : public DeviceProgram {
  public:
@@ -217,12 +259,14 @@ StatusOr<cpu::ThreadPool*> CpuDevice::StartThreads() {
 StatusOr<std::unique_ptr<DeviceProgram>> CpuDevice::Prepare(const Plan& plan, const ProgramLimits& limits) {
   const schema::Program& program = *plan.root().program();
   auto prepared = std::make_unique<CpuProgram>(this, plan, limits);
+  ExpertFlow expert_flow;
   for (uint32_t i = 0; i < program.dispatches()->size(); ++i) {
     const schema::Dispatch& dispatch = *program.dispatches()->Get(i);
     const std::string_view kernel = program.kernels()->Get(dispatch.kernel())->name()->string_view();
     auto ready = cpu::Prepare(kernel, MakeArguments(plan, dispatch, limits, num_threads_));
-    if (!ready.ok()) {
-      return std::move(ready).status().WithContext(
+    Status status = ready.ok() ? expert_flow.Visit(plan.root(), dispatch) : std::move(ready).status();
+    if (!status.ok()) {
+      return std::move(status).WithContext(
           fmt::format("in program.dispatches[{}] '{}' of layer {}", i, kernel, dispatch.layer()));
     }
     prepared->Add(std::move(ready).value());

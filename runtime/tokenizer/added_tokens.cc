@@ -127,18 +127,18 @@ StatusOr<AddedTokens> AddedTokens::Parse(const Json& array, const Bpe& model, co
       return DataLoss("{} gives '{}' the id {}, but 'vocab' gives it {}", where, token.content, token.id, *model_id);
     }
     if (const AddedToken* other = result.Find(token.id)) {
-      return DataLoss("{} gives the id {} to '{}', which an entry before gives to '{}'", where, token.id,
-                      token.content, other->content);
+      return DataLoss("{} gives the id {} to '{}', which an entry before gives to '{}'", where, token.id, token.content,
+                      other->content);
     }
     if (!result.ids_.emplace(token.content, token.id).second) {
       return DataLoss("{} gives '{}' a second id, {}", where, token.content, token.id);
     }
-    std::string sought = token.content;
+    token.spelling = token.content;
     if (token.normalized) {
-      RETURN_IF_ERROR(normalizer.Apply(&sought));
+      RETURN_IF_ERROR(normalizer.Apply(&token.spelling));
     }
-    if (!sought.empty()) {
-      (token.normalized ? result.normalized_ : result.raw_).Add(sought, token.id);
+    if (!token.spelling.empty()) {
+      (token.normalized ? result.normalized_ : result.raw_).Add(token.spelling, token.id);
     }
     single_word |= token.single_word;
     result.size_ = std::max<int64_t>(result.size_, token.id + 1);

@@ -22,6 +22,7 @@ namespace nemotron::runtime {
 struct AddedToken {
   int32_t id;
   std::string content;
+  std::string spelling;  ///< what is looked for and what decoding reads: `content`, normalized if `normalized`
   bool single_word;  ///< only where no word character touches it
   bool lstrip;       ///< takes the white space to its left along
   bool rstrip;       ///< takes the white space to its right along

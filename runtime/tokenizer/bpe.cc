@@ -143,7 +143,9 @@ Status Bpe::ParseMerges(const Json& model) {
     const std::optional<int32_t> left = Id(pair->first), right = Id(pair->second), result = Id(merged);
     if (!left || !right || !result) {
       return DataLoss("merges[{}] joins '{}' and '{}', but 'vocab' has no '{}'", rank, pair->first, pair->second,
-                      !left ? pair->first : !right ? pair->second : merged);
+                      !left    ? pair->first
+                      : !right ? pair->second
+                               : merged);
     }
     merges_.Insert(*left, *right, {rank++, *result});
   }

@@ -25,7 +25,8 @@ struct StringHash {
 };
 using TokenMap = std::unordered_map<std::string, int32_t, StringHash, std::equal_to<>>;
 
-/// (left id, right id) -> what they merge into. Open addressing, because an encoder asks it for each pair of neighbours.
+/// (left id, right id) -> what they merge into. Open addressing, because an encoder asks it for each pair of
+/// neighbours.
 class MergeTable {
  public:
   struct Merge {
@@ -52,21 +53,20 @@ class MergeTable {
 /// The BPE model of a tokenizer.json: a vocabulary and ranked merges.
 class Bpe {
  public:
-  /// Reads the component "model". kDataLoss if it is malformed: no vocabulary, an id out of range or used twice, a merge of
-  /// tokens that the vocabulary lacks; kUnimplemented for another model type, dropout, or affixes of subwords.
+  /// Reads the component "model". kDataLoss if it is malformed: no vocabulary, an id out of range or used twice, a
+  /// merge of tokens that the vocabulary lacks; kUnimplemented for another model type, dropout, or affixes of subwords.
   static StatusOr<Bpe> Parse(const Json& model);
 
-  /// Adds the tokens of `word`, UTF-8 and not empty, to `*ids`. The merge of the smallest rank is applied first, the leftmost
-  /// of equal ones, by a queue: O(n log n). kInvalidArgument if a character is not in the vocabulary and there is neither
-  /// byte fallback nor an unknown token. (Hugging Face drops such a character; a prompt should not lose text silently.)
+  /// Adds the tokens of `word`, UTF-8 and not empty, to `*ids`. The merge of the smallest rank is applied first, the
+  /// leftmost of equal ones, by a queue: O(n log n). kInvalidArgument if a character is not in the vocabulary and there
+  /// is neither byte fallback nor an unknown token. (Hugging Face drops such a character; a prompt should not lose text
+  /// silently.)
   Status Tokenize(std::string_view word, std::vector<int32_t>* ids) const;
 
   /// The largest id + 1.
   int64_t size() const { return static_cast<int64_t>(tokens_.size()); }
   /// nullptr if the id is not in use.
-  const std::string* Token(int32_t id) const {
-    return id >= 0 && id < size() ? tokens_[id] : nullptr;
-  }
+  const std::string* Token(int32_t id) const { return id >= 0 && id < size() ? tokens_[id] : nullptr; }
   std::optional<int32_t> Id(std::string_view token) const;
 
  private:

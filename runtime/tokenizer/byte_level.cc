@@ -10,9 +10,7 @@ namespace {
 constexpr int kFirstMapped = 0x100;
 constexpr int kNumMapped = 68;
 
-constexpr bool StandsForItself(int byte) {
-  return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte != 0xAD);
-}
+constexpr bool StandsForItself(int byte) { return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte != 0xAD); }
 
 struct Tables {
   std::array<char32_t, 256> chars{};

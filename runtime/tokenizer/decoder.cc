@@ -67,8 +67,8 @@ Status Decoder::AddStage(const Json& component) {
       return Unimplemented("{} does not stand once behind 'Fuse'", where);
     }
     if (start < 0 || stop != 0) {
-      return Unimplemented("{} strips {} characters from the start and {} from the end, expected 0 or more and 0", where,
-                           start, stop);
+      return Unimplemented("{} strips {} characters from the start and {} from the end, expected 0 or more and 0",
+                           where, start, stop);
     }
     strip_start_ = start;
     return OkStatus();

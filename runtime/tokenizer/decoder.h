@@ -16,13 +16,14 @@ namespace nemotron::runtime {
 
 /// Turns tokens into text: the component "decoder" of a tokenizer.json, as a machine that takes one token at a time.
 ///
-/// A decoder of Hugging Face maps a list of tokens to a list of strings; a `Sequence` applies several. Those in use are three
-/// stages: rewrite each token (`Replace`, `Metaspace`), find the bytes it stands for (`ByteLevel` or `ByteFallback`), and
-/// strip the start of the whole (`Fuse`, then `Strip`). Sequences in that order are read, others refused.
+/// A decoder of Hugging Face maps a list of tokens to a list of strings; a `Sequence` applies several. Those in use are
+/// three stages: rewrite each token (`Replace`, `Metaspace`), find the bytes it stands for (`ByteLevel` or
+/// `ByteFallback`), and strip the start of the whole (`Fuse`, then `Strip`). Sequences in that order are read, others
+/// refused.
 ///
 /// Bytes that are no UTF-8 become U+FFFD: under `ByteLevel` one for each maximal subpart, as in Hugging Face; under
-/// `ByteFallback` one for each byte that is not part of a character. (There Hugging Face also replaces the valid characters
-/// of a run of byte tokens with an invalid one; that cannot be streamed, and SentencePiece does as we do.)
+/// `ByteFallback` one for each byte that is not part of a character. (There Hugging Face also replaces the valid
+/// characters of a run of byte tokens with an invalid one; that cannot be streamed, and SentencePiece does as we do.)
 class Decoder {
  public:
   /// What a text decoded so far leaves behind. Made by `Start`.
@@ -36,7 +37,8 @@ class Decoder {
   static StatusOr<Decoder> Parse(const Json& component);
 
   State Start() const { return {0, strip_start_, {}}; }
-  /// The text that `token` completes. Fails, leaving the state as it was, only if a pattern to replace exceeds its limit.
+  /// The text that `token` completes. Fails, leaving the state as it was, only if a pattern to replace exceeds its
+  /// limit.
   StatusOr<std::string> Append(std::string_view token, State* state) const;
   /// The text that the end completes.
   std::string Flush(State* state) const;

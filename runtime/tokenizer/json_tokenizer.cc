@@ -42,7 +42,7 @@ class JsonTokenizer final : public Tokenizer {
   }
 
   const Decoder& decoder() const { return c_.decoder; }
-  /// The token as the vocabulary spells it.
+  /// The token as the decoder reads it.
   StatusOr<std::string_view> Spelling(int32_t id) const;
 
  private:
@@ -74,7 +74,7 @@ class JsonTokenStream final : public TokenStream {
 
 StatusOr<std::string_view> JsonTokenizer::Spelling(int32_t id) const {
   if (const AddedToken* token = c_.added.Find(id)) {
-    return std::string_view(token->content);
+    return std::string_view(token->spelling);
   }
   if (const std::string* token = c_.model.Token(id)) {
     return std::string_view(*token);

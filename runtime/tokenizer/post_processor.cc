@@ -34,8 +34,7 @@ StatusOr<std::vector<int32_t>> SpecialIds(const Json& component, const std::stri
 
 }  // namespace
 
-StatusOr<PostProcessor> PostProcessor::Parse(const Json& component,
-                                             const std::function<bool(int64_t id)>& is_token) {
+StatusOr<PostProcessor> PostProcessor::Parse(const Json& component, const std::function<bool(int64_t id)>& is_token) {
   PostProcessor result;
   if (component.is_null()) {
     return result;
@@ -69,7 +68,8 @@ Status PostProcessor::ParseTemplate(const Json& component, const std::function<b
                       entry.dump(-1, ' ', true).substr(0, 100));
     }
     const std::string kind = entry.begin().key();
-    ASSIGN_OR_RETURN(const std::string id, RequiredString(entry.begin().value(), "a piece of " + std::string(kTemplate), "id"));
+    ASSIGN_OR_RETURN(const std::string id,
+                     RequiredString(entry.begin().value(), "a piece of " + std::string(kTemplate), "id"));
     if (kind == "Sequence" && id == "A") {
       pieces.push_back({true, {}});
       ++num_texts;
@@ -77,7 +77,8 @@ Status PostProcessor::ParseTemplate(const Json& component, const std::function<b
       ASSIGN_OR_RETURN(std::vector<int32_t> ids, SpecialIds(component, id, is_token));
       pieces.push_back({false, std::move(ids)});
     } else {
-      return DataLoss("'single' of {} has a piece {} '{}', expected Sequence 'A' or a SpecialToken", kTemplate, kind, id);
+      return DataLoss("'single' of {} has a piece {} '{}', expected Sequence 'A' or a SpecialToken", kTemplate, kind,
+                      id);
     }
   }
   if (num_texts != 1) {

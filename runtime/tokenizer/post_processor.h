@@ -10,12 +10,12 @@
 
 namespace nemotron::runtime {
 
-/// Puts special tokens round a text: the "single" templates of `TemplateProcessing`, in a `Sequence` or alone. `ByteLevel`
-/// only moves offsets, which we do not have.
+/// Puts special tokens round a text: the "single" templates of `TemplateProcessing`, in a `Sequence` or alone.
+/// `ByteLevel` only moves offsets, which we do not have.
 class PostProcessor {
  public:
-  /// Reads the component "post_processor"; null gives one that adds nothing. kUnimplemented names an unknown type, kDataLoss
-  /// says which special token of a template is missing or is no token by `is_token`.
+  /// Reads the component "post_processor"; null gives one that adds nothing. kUnimplemented names an unknown type,
+  /// kDataLoss says which special token of a template is missing or is no token by `is_token`.
   static StatusOr<PostProcessor> Parse(const Json& component, const std::function<bool(int64_t id)>& is_token);
 
   /// `ids` with the special tokens of the templates.

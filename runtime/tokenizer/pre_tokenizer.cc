@@ -24,7 +24,8 @@ Status SplitPieces(const Regex& pattern, SplitBehavior behavior, bool invert, Sp
   return OkStatus();
 }
 
-/// Rebuilds the text from what `rewrite(piece, at_start, out)` adds to `out` for each piece; at_start: nothing stands before it.
+/// Rebuilds the text from what `rewrite(piece, at_start, out)` adds to `out` for each piece; at_start: nothing stands
+/// before it.
 template <typename Rewrite>
 void RewritePieces(SplitText* text, const Rewrite& rewrite) {
   std::string rewritten;
@@ -194,9 +195,9 @@ void SplitAtMatches(const TextRange& piece, const std::vector<TextRange>& matche
   }
   bool previous_match = false;
   for (const Part& part : parts) {
-    const bool merge = pieces->size() > first && (behavior == SplitBehavior::kContiguous
-                                                      ? part.is_match == previous_match
-                                                      : part.is_match && !previous_match);
+    const bool merge =
+        pieces->size() > first &&
+        (behavior == SplitBehavior::kContiguous ? part.is_match == previous_match : part.is_match && !previous_match);
     switch (behavior) {
       case SplitBehavior::kIsolated:
         pieces->push_back(part.range);

@@ -11,8 +11,8 @@
 
 namespace nemotron::runtime {
 
-/// A text and the pieces of it that are tokenized one by one: in order, not empty, not overlapping. What lies in no piece
-/// was removed.
+/// A text and the pieces of it that are tokenized one by one: in order, not empty, not overlapping. What lies in no
+/// piece was removed.
 struct SplitText {
   std::string text;
   std::vector<TextRange> pieces;
@@ -44,8 +44,8 @@ enum class SplitBehavior {
   kContiguous,          ///< matches next to each other are one piece
 };
 
-/// Cuts `piece` at `matches` (relative to its start) and adds the parts that are not empty to `*pieces`. With `invert`, what
-/// lies between the matches counts as the matches.
+/// Cuts `piece` at `matches` (relative to its start) and adds the parts that are not empty to `*pieces`. With `invert`,
+/// what lies between the matches counts as the matches.
 void SplitAtMatches(const TextRange& piece, const std::vector<TextRange>& matches, SplitBehavior behavior, bool invert,
                     std::vector<TextRange>* pieces);
 

@@ -60,7 +60,7 @@ StatusOr<Regex> Regex::CompileLiteral(std::string_view text) {
   if (FindInvalidUtf8(text) != std::string_view::npos) {
     return DataLoss("pattern is not UTF-8");
   }
-  std::string escaped = text.empty() ? "(?!)" : "";  // as in Hugging Face, an empty pattern matches nowhere
+  std::string escaped;
   for (const char c : text) {
     if (static_cast<unsigned char>(c) < 0x80) {
       escaped += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));

@@ -17,13 +17,14 @@ struct TextRange {
   bool empty() const { return begin == end; }
 };
 
-/// A compiled regular expression. The patterns of tokenizer.json are written for Oniguruma's Ruby syntax; they are rewritten
-/// to mean the same in PCRE2 (see `TranslatePattern`). Immutable; any number of threads may match at once.
+/// A compiled regular expression. The patterns of tokenizer.json are written for Oniguruma's Ruby syntax; they are
+/// rewritten to mean the same in PCRE2 (see `TranslatePattern`). Immutable; any number of threads may match at once.
 class Regex {
  public:
-  /// kDataLoss for a malformed pattern and kUnimplemented for syntax that PCRE2 has no equal for; messages quote the pattern.
+  /// kDataLoss for a malformed pattern and kUnimplemented for syntax that PCRE2 has no equal for; messages quote the
+  /// pattern.
   static StatusOr<Regex> Compile(std::string_view pattern);
-  /// Matches exactly `text`; nothing if it is empty.
+  /// Matches exactly `text`.
   static StatusOr<Regex> CompileLiteral(std::string_view text);
 
   /// Sets `matches` to all non-overlapping matches in order, as Oniguruma finds them one after another: an empty match
@@ -45,9 +46,10 @@ class Regex {
   std::unique_ptr<Code, CodeDeleter> code_;
 };
 
-/// Rewrites a pattern from Oniguruma's Ruby syntax to PCRE2's where one spelling means two things: `\s` is White_Space, `\w`
-/// has marks and connectors, `\h` is a hex digit, `\v` is U+000B, `(?m)` lets the dot match newlines, `{,n}` starts at zero.
-/// What cannot be said in PCRE2 10.42 (set operations in brackets, absent operator, ...) is kUnimplemented.
+/// Rewrites a pattern from Oniguruma's Ruby syntax to PCRE2's where one spelling means two things: `\s` is White_Space,
+/// `\w` has marks and connectors, `\h` is a hex digit, `\v` is U+000B, `(?m)` lets the dot match newlines, `{,n}`
+/// starts at zero. What cannot be said in PCRE2 10.42 (set operations in brackets, absent operator, ...) is
+/// kUnimplemented.
 StatusOr<std::string> TranslatePattern(std::string_view pattern);
 
 }  // namespace nemotron::runtime

@@ -84,9 +84,11 @@ class Translator {
   }
 
   Status PosixClass() {
-    constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
-        {"[:space:]", "\\p{White_Space}"}, {"[:alpha:]", "\\p{Alphabetic}"}, {"[:digit:]", "\\p{Nd}"},
-        {"[:upper:]", "\\p{Uppercase}"},   {"[:lower:]", "\\p{Lowercase}"}};
+    constexpr std::pair<std::string_view, std::string_view> kClasses[] = {{"[:space:]", "\\p{White_Space}"},
+                                                                          {"[:alpha:]", "\\p{Alphabetic}"},
+                                                                          {"[:digit:]", "\\p{Nd}"},
+                                                                          {"[:upper:]", "\\p{Uppercase}"},
+                                                                          {"[:lower:]", "\\p{Lowercase}"}};
     for (const auto& [name, property] : kClasses) {
       if (Follows(name)) {
         Replace(name.size(), property);
@@ -160,7 +162,8 @@ class Translator {
           return Unsupported(fmt::format("'\\{}'", c));
         }
         Copy(2);
-        if (std::string_view("pPxgkN").find(c) != std::string_view::npos && Peek(0) == '{') {  // a name, not an interval
+        if (std::string_view("pPxgkN").find(c) != std::string_view::npos &&
+            Peek(0) == '{') {  // a name, not an interval
           Copy(std::min(in_.find('}', at_), in_.size() - 1) - at_ + 1);
         }
         return OkStatus();

@@ -57,8 +57,8 @@ class SentencePieceTokenizer final : public Tokenizer {
   TokenizerOptions options_;
 };
 
-/// Does piece by piece what SentencePieceProcessor::Decode does with all of them: spaces at the start of the text are dropped
-/// as the normalizer put them there, byte pieces join to characters.
+/// Does piece by piece what SentencePieceProcessor::Decode does with all of them: spaces at the start of the text are
+/// dropped as the normalizer put them there, byte pieces join to characters.
 class SentencePieceStream final : public TokenStream {
  public:
   SentencePieceStream(const SentencePieceTokenizer& tokenizer, bool skip_special_tokens)

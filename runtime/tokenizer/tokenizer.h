@@ -13,20 +13,21 @@
 
 namespace nemotron::runtime {
 
-/// What a plan says beside the tokenizer's own bytes. Only kind "sentencepiece" heeds it: a tokenizer.json holds its template.
+/// What a plan says beside the tokenizer's own bytes. Only kind "sentencepiece" heeds it: a tokenizer.json holds its
+/// template.
 struct TokenizerOptions {
   bool add_bos = false;  ///< Encode with special tokens puts BOS first
   bool add_eos = false;  ///< Encode with special tokens puts EOS last
 };
 
-/// Turns tokens, one after another, into text that is whole UTF-8 at every step. Made by `Tokenizer::NewStream`, which it
-/// must not outlive; used by one thread at a time.
+/// Turns tokens, one after another, into text that is whole UTF-8 at every step. Made by `Tokenizer::NewStream`, which
+/// it must not outlive; used by one thread at a time.
 class TokenStream {
  public:
   virtual ~TokenStream() = default;
 
-  /// The text that `id` completes; empty while a character is incomplete. kInvalidArgument if there is no such token, and
-  /// then the stream is as before.
+  /// The text that `id` completes; empty while a character is incomplete. kInvalidArgument if there is no such token,
+  /// and then the stream is as before.
   virtual StatusOr<std::string> Append(int32_t id) = 0;
   /// What is left: an incomplete character becomes U+FFFD. The stream is then as new.
   virtual std::string Flush() = 0;
@@ -34,9 +35,9 @@ class TokenStream {
 
 /// Text to token ids and back, as the checkpoint's tokenizer does it. Immutable, so any number of threads may use it.
 ///
-/// kind "tokenizer.json" follows Hugging Face `tokenizers` for byte-level BPE and for what its Llama converter writes; a
-/// component it does not have is kUnimplemented at `Create`, never skipped. Of the file's fields "truncation" and "padding"
-/// are not applied: they are the caller's. kind "sentencepiece" uses the sentencepiece library.
+/// kind "tokenizer.json" follows Hugging Face `tokenizers` for byte-level BPE and for what its Llama converter writes;
+/// a component it does not have is kUnimplemented at `Create`, never skipped. Of the file's fields "truncation" and
+/// "padding" are not applied: they are the caller's. kind "sentencepiece" uses the sentencepiece library.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -46,9 +47,9 @@ class Tokenizer {
   static StatusOr<std::unique_ptr<Tokenizer>> Create(std::string_view kind, std::string_view data,
                                                      const TokenizerOptions& options = {});
 
-  /// Token ids of `text`. Special tokens written in the text are recognized always; `add_special_tokens` adds those of the
-  /// template (BOS, EOS). kInvalidArgument if the text is not UTF-8, with the byte where, or if it has a character that the
-  /// vocabulary cannot express; kResourceExhausted if a split pattern exceeds its match limit.
+  /// Token ids of `text`. Special tokens written in the text are recognized always; `add_special_tokens` adds those of
+  /// the template (BOS, EOS). kInvalidArgument if the text is not UTF-8, with the byte where, or if it has a character
+  /// that the vocabulary cannot express; kResourceExhausted if a split pattern exceeds its match limit.
   virtual StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special_tokens) const = 0;
 
   /// Text of `ids`, always UTF-8: bytes that are not become U+FFFD. kInvalidArgument for an id that is no token.

@@ -38,8 +38,8 @@ enum class Utf8Repair {
   kPerByte,     ///< one U+FFFD for each byte, as byte-fallback decoders do
 };
 
-/// Moves what is decided from the front of `*pending` to `*out`, invalid bytes repaired. What may still become a character
-/// stays in `*pending`, unless `at_end`.
+/// Moves what is decided from the front of `*pending` to `*out`, invalid bytes repaired. What may still become a
+/// character stays in `*pending`, unless `at_end`.
 void DrainUtf8(std::string* pending, Utf8Repair repair, bool at_end, std::string* out);
 
 }  // namespace nemotron::runtime

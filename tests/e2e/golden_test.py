@@ -72,7 +72,7 @@ class Golden(Case):
                        "--window", 512, "--json")
             result = json.loads(done.stdout)
             print(f"tiny {dtype}: perplexity {result['perplexity']:.4f}")
-            self.assertEqual(result["num_predictions"], 22156)
+            self.assertEqual(result["predictions"], 22156)
             self.assertLess(abs(result["perplexity"] / math.exp(reference_nll) - 1), 0.005)
 
     def test_tokenize(self):

@@ -43,7 +43,8 @@ nlohmann::json ReadJson(const std::filesystem::path& path) {
 
 }  // namespace
 
-ModelReference::ModelReference(const std::string& folder) : config_(ReadJson(folder + "/config.json")) {
+ModelReference::ModelReference(const std::string& folder, bool bf16_rope_frequencies)
+    : bf16_rope_frequencies_(bf16_rope_frequencies), config_(ReadJson(folder + "/config.json")) {
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().extension() != ".safetensors" || entry.path().stem() == "golden") {
       continue;
@@ -53,7 +54,8 @@ ModelReference::ModelReference(const std::string& folder) : config_(ReadJson(fol
     file.read(reinterpret_cast<char*>(&header_bytes), sizeof(header_bytes));
     std::string header(header_bytes, '\0');
     file.read(header.data(), header_bytes);
-    for (const auto& [name, info] : nlohmann::json::parse(header).items()) {
+    const auto tensors = nlohmann::json::parse(header);
+    for (const auto& [name, info] : tensors.items()) {
       if (name == "__metadata__") {
         continue;
       }
@@ -61,7 +63,9 @@ ModelReference::ModelReference(const std::string& folder) : config_(ReadJson(fol
       std::string bytes(offsets[1] - offsets[0], '\0');
       file.seekg(8 + header_bytes + offsets[0]);
       file.read(bytes.data(), bytes.size());
-      tensors_[name] = {info["shape"].get<std::vector<int64_t>>(), Widen(info["dtype"], bytes)};
+      // Hybrid files of either spelling are known by the older prefix.
+      const bool hybrid = config_["model_type"].get<std::string>().starts_with("nemotron_h");
+      tensors_[hybrid && name.starts_with("model.") ? "backbone." + name.substr(6) : name] = {info["shape"].get<std::vector<int64_t>>(), Widen(info["dtype"], bytes)};
     }
   }
 }
@@ -124,7 +128,11 @@ void ModelReference::Rotate(Rows& rows, int64_t head_dim) const {
   for (size_t t = 0; t < rows.size(); ++t) {
     for (size_t head = 0; head < rows[t].size(); head += head_dim) {
       for (int64_t j = 0; j < rotary / 2; ++j) {
-        const double angle = t * std::pow(rope["rope_theta"].get<double>(), -2.0 * j / rotary);
+        double frequency = std::pow(rope["rope_theta"].get<double>(), -2.0 * j / rotary);
+        if (bf16_rope_frequencies_) {
+          frequency = runtime::BF16ToF32(runtime::F32ToBF16(static_cast<float>(frequency)));
+        }
+        const double angle = static_cast<double>(t) * frequency;
         double& a = rows[t][head + j];
         double& b = rows[t][head + j + rotary / 2];
         const double rotated = a * std::cos(angle) - b * std::sin(angle);

@@ -16,7 +16,7 @@ namespace nemotron::reference {
 class ModelReference {
  public:
   /// Reads config.json and all safetensors files of `folder`. Throws on any problem: this is a test.
-  explicit ModelReference(const std::string& folder);
+  explicit ModelReference(const std::string& folder, bool bf16_rope_frequencies = false);
 
   /// Logits [T, V] of all positions of `tokens`, from an empty state.
   std::vector<double> Logits(std::span<const int32_t> tokens) const;
@@ -41,6 +41,7 @@ class ModelReference {
   Rows HybridLayers(Rows stream) const;
   Rows DenseLayers(Rows stream) const;
 
+  bool bf16_rope_frequencies_;
   nlohmann::json config_;
   std::map<std::string, Tensor> tensors_;
 };

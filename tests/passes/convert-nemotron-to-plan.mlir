@@ -124,7 +124,7 @@ func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x16x
   // CHECK: "cpu.linear" {{.*}} weights(bias = @vec, weight = @mat) {activation = "relu2"}
   %lin = nemotron.linear %arn, %mat bias %vec {activation = #nemotron.activation<relu2>}
       : (tensor<?x8xf32>, tensor<8x8xf16>, tensor<8xf32>) -> tensor<?x8xf32>
-  // CHECK: "cpu.rotary_embedding" {{.*}} {head_dim = 4 : i64, position_scale = 5.000000e-01 : f32, rotary_dim = 2 : i64, theta = 1.000000e+04 : f32}
+  // CHECK: "cpu.rotary_embedding" {{.*}} {bf16_frequencies = false, head_dim = 4 : i64, position_scale = 5.000000e-01 : f32, rotary_dim = 2 : i64, theta = 1.000000e+04 : f32}
   %rot = nemotron.rotary_embedding %lin of %batch
       {head_dim = 4, rotary_dim = 2, theta = 1.0e4 : f32, position_scale = 0.5 : f32}
       : (tensor<?x8xf32>, !nemotron.batch) -> tensor<?x8xf32>

@@ -12,6 +12,8 @@ def Nemotron_RotaryEmbeddingOp : Nemotron_Op<"rotary_embedding",
     angle is `position * position_scale * theta^(-2j / rotary_dim)`, in f32. arXiv:2104.09864, section 3.4, in split
     halves.
 
+    With `bf16_frequencies` the powers of theta are rounded to bf16 first, as in a model that was cast to bf16 as a whole.
+
     (C1) `input` and `result` have one type. (C2) `head_dim` divides `dim(input, 1)`. (C3) `rotary_dim` is even,
     `0 < rotary_dim <= head_dim`.
 
@@ -23,7 +25,8 @@ def Nemotron_RotaryEmbeddingOp : Nemotron_Op<"rotary_embedding",
   }];
   let arguments = (ins Nemotron_Activations:$input, Nemotron_BatchType:$batch,
                        ConfinedAttr<I64Attr, [IntPositive]>:$head_dim, ConfinedAttr<I64Attr, [IntPositive]>:$rotary_dim,
-                       F32Attr:$theta, DefaultValuedAttr<F32Attr, "1.0f">:$position_scale);
+                       F32Attr:$theta, DefaultValuedAttr<F32Attr, "1.0f">:$position_scale,
+                       UnitAttr:$bf16_frequencies);
   let results = (outs Nemotron_Activations:$result);
   let assemblyFormat = "$input `of` $batch attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;

@@ -253,10 +253,12 @@ PreparedOr PrepareRotaryEmbedding(const DispatchArguments& arguments) {
   const double position_scale = args.Float("position_scale");
   args.Check(position_scale > 0 && std::isfinite(position_scale), "position_scale is {}, expected a positive number",
              position_scale);
+  const bool bf16_frequencies = args.Bool("bf16_frequencies");
   RETURN_IF_ERROR(args.Finish());
   rotary->position_scale = static_cast<float>(position_scale);
   for (int64_t j = 0; j < rotary_dim / 2; ++j) {
-    rotary->frequencies.push_back(static_cast<float>(1.0 / std::pow(theta, 2.0 * j / rotary_dim)));
+    const auto frequency = static_cast<float>(1.0 / std::pow(theta, 2.0 * j / rotary_dim));
+    rotary->frequencies.push_back(bf16_frequencies ? BF16ToF32(F32ToBF16(frequency)) : frequency);
   }
   return rotary;
 }

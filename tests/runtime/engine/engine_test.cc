@@ -6,6 +6,7 @@
 #include <fstream>
 #include <numeric>
 #include <random>
+#include <stdexcept>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -26,7 +27,9 @@ class EngineTest : public ::testing::Test {
       options.num_threads = 2;
     }
     auto engine = Engine::Load(testing::LoadTinyPlan(plan), options);
-    EXPECT_TRUE(engine.ok()) << engine.status().message();
+    if (!engine.ok()) {
+      throw std::runtime_error(engine.status().message());
+    }
     return std::move(engine).value();
   }
 
@@ -131,6 +134,29 @@ TEST_F(EngineTest, EveryCutGivesTheSameBits) {
     }
     ASSERT_EQ(rows, expected) << max_tokens;
   }
+}
+
+TEST_F(EngineTest, EveryKernelGivesTheSameBitsForEveryCut) {
+  const testing::TinyPlanOptions all = {.with_all_kernels = true};
+  const std::vector<int32_t> tokens = Tokens(90);
+  auto engine = Load({}, all);
+  const std::vector<float> expected = Step(*engine, NewSequence(*engine), tokens, Logits::kAll);
+  auto narrow = Load({.num_threads = 1, .max_tokens_per_step = 5, .page_tokens = 16}, all);
+  EXPECT_EQ(Step(*narrow, NewSequence(*narrow), tokens, Logits::kAll), expected);
+}
+
+TEST_F(EngineTest, RefusesExpertsThatTheirRouterDoesNotKnow) {
+  testing::PlanDraft draft = testing::MakeTinyPlan({.with_all_kernels = true});
+  for (auto& weight : draft.plan.weights) {
+    if (weight->name == "up" || weight->name == "down") {  // half of the experts
+      weight->shape[0] = 2;
+      *weight->segment = schema::Segment(weight->segment->offset_bytes(), weight->segment->size_bytes() / 2, 0);
+    }
+  }
+  const testing::AlignedBytes bytes(testing::PackPlan(draft));
+  const auto plan = Plan::FromBytes(bytes.span(), {.verify_weights = Plan::LoadOptions::VerifyWeights::kNever});
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  EXPECT_THAT(Engine::Load(*plan, {}).status().message(), HasSubstr("has 2 experts, but its indices come from a router of 4"));
 }
 
 TEST_F(EngineTest, SequencesDoNotSeeEachOther) {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <fstream>
 #include <iterator>
+#include <stdexcept>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -29,7 +30,9 @@ class GeneratorTest : public ::testing::Test {
   static std::unique_ptr<Engine> Load(EngineOptions options = {}) {
     options.num_threads = 2;
     auto engine = Engine::Load(plan_, options);
-    EXPECT_TRUE(engine.ok()) << engine.status().message();
+    if (!engine.ok()) {
+      throw std::runtime_error(engine.status().message());
+    }
     return std::move(engine).value();
   }
   static GenerationResult Run(Engine& engine, const GenerationOptions& options, const std::vector<int32_t>& prompt = {1, 300, 500}) {

@@ -66,6 +66,9 @@ class TinyPlanBuilder {
     if (options_.with_attention) {
       delta = BuildAttention(h);
     }
+    if (options_.with_all_kernels) {
+      delta = BuildOtherKernels(delta);
+    }
     const uint32_t sum = Buffer("sum", kHidden), normed = Buffer("normed", kHidden);
     Dispatch("cpu.add_rms_norm", -1,
              {Input("residual", h), Input("delta", delta), Output("sum", sum), Output("output", normed),
@@ -116,6 +119,77 @@ class TinyPlanBuilder {
              {Int("num_heads", kHeads), Int("num_kv_heads", kKvHeads), Int("head_dim", kHeadDim),
               Float("scale", 0.35355339059327373)});
     return attended;
+  }
+
+  uint32_t BuildOtherKernels(uint32_t x) {
+    const auto gain = [&](const std::string& name) { return Weight("weight", Vector(name, {kHidden}, 0.8f, 1.2f)); };
+    const auto next = [&](const std::string& name) { return x = Buffer(name, kHidden); };
+    const auto unary = [&](const std::string& kernel, std::vector<Movable<ParameterPtr>> parameters = {}) {
+      ArgumentPtr input = Input("input", x);
+      Dispatch(kernel, -1, {std::move(input), Output("output", next(kernel))}, std::move(parameters));
+    };
+    unary("cpu.silu");
+    unary("cpu.rotary_embedding",
+          {Int("head_dim", kHeadDim), Int("rotary_dim", 4), Float("theta", 10000), Float("position_scale", 1),
+           Bool("bf16_frequencies", false)});
+    ArgumentPtr input = Input("input", x);
+    Dispatch("cpu.rms_norm", -1, {std::move(input), Output("output", next("rms")), gain("rms_gain")}, {Float("eps", 1e-5)});
+    const uint32_t residual = x;
+    unary("cpu.relu2");
+    input = Input("input", x);
+    Dispatch("cpu.layer_norm", -1,
+             {std::move(input), Output("output", next("layer")), gain("layer_gain"),
+              Weight("bias", Vector("layer_bias", {kHidden}, -1, 1))},
+             {Float("eps", 1e-5), Bool("unit_offset", true)});
+    const uint32_t layer = x;
+    const uint32_t layer_sum = Buffer("layer_sum", kHidden);
+    Dispatch("cpu.add_layer_norm", -1,
+             {Input("residual", residual), Input("delta", layer), Output("sum", layer_sum), Output("output", next("added")),
+              gain("added_gain")},
+             {Float("eps", 1e-5), Bool("unit_offset", false)});
+    input = Input("input", x);
+    Dispatch("cpu.gated_rms_norm", -1,
+             {std::move(input), Input("gate", layer_sum), Output("output", next("gated")), gain("gated_gain")},
+             {Int("n_groups", 2), Float("eps", 1e-5)});
+    input = Input("y", x);
+    Dispatch("cpu.ssm_skip", -1,
+             {std::move(input), Input("x", layer), Output("output", next("skipped")), Weight("d", Vector("skip_d", {kHeads}, -1, 1))},
+             {Int("num_heads", kHeads), Int("head_dim", kHeadDim)});
+    const uint32_t projected = Buffer("projected_2", kHidden + 2 * kStateSize + kHeads);
+    Linear("in_proj_2", -1, x, projected, kHidden + 2 * kStateSize + kHeads);
+    Dispatch("cpu.ssm_scan_gated_norm", -1,
+             {Input("x", projected, 0, kHidden), Input("b", projected, kHidden, kStateSize),
+              Input("c", projected, kHidden + kStateSize, kStateSize),
+              Input("dt", projected, kHidden + 2 * kStateSize, kHeads), Input("gate", layer), Output("output", next("fused")),
+              Weight("a_log", Vector("a_log_2", {kHeads}, -1, 1)), Weight("dt_bias", Vector("dt_bias_2", {kHeads}, -1, 1)),
+              Weight("d", Vector("d_2", {kHeads}, -1, 1)), gain("fused_gain"),
+              State("ssm", AddState("ssm_2", schema::StateKind::Ssm, {kHeads, kHeadDim, kStateSize}))},
+             {Int("num_heads", kHeads), Int("head_dim", kHeadDim), Int("n_groups", 1), Int("state_size", kStateSize),
+              Float("dt_min", 0), Float("dt_max", HUGE_VAL), Float("eps", 1e-5)});
+    return BuildExperts(x);
+  }
+
+  uint32_t BuildExperts(uint32_t x) {
+    constexpr int64_t kExperts = 4, kPicks = 2;
+    const uint32_t indices = Buffer("indices", kPicks), weights = Buffer("expert_weights", kPicks);
+    draft_.plan.program->buffers[indices]->dtype = schema::DType::I32;
+    Dispatch("cpu.moe_route", -1,
+             {Input("input", x), Output("indices", indices), Output("weights", weights),
+              Weight("weight", Matrix("router", kExperts, true)),
+              Weight("correction_bias", Vector("correction_bias", {kExperts}, -0.1f, 0.1f))},
+             {Int("num_experts_per_tok", kPicks), Int("n_group", 1), Int("topk_group", 1), Bool("norm_topk_prob", true),
+              Float("routed_scaling_factor", 1)});
+    const uint32_t mixed = Buffer("mixed", kHidden);
+    // A stack of [16, 16] in panels is as one matrix of 64 rows.
+    const auto stack = [&](const std::string& name) {
+      const uint32_t weight = Matrix(name, kExperts * kHidden, true);
+      draft_.plan.weights[weight]->shape = {kExperts, kHidden, kHidden};
+      return weight;
+    };
+    Dispatch("cpu.moe_experts", -1,
+             {Input("input", x), Input("indices", indices), Input("weights", weights), Output("output", mixed),
+              Weight("up", stack("up")), Weight("down", stack("down"))});
+    return mixed;
   }
 
   uint32_t Buffer(const std::string& name, int64_t columns, schema::Space space = schema::Space::Token) {
@@ -246,6 +320,11 @@ class TinyPlanBuilder {
     parameter->name = name;
     parameter->type = schema::ParameterType::Int;
     parameter->int_value = value;
+    return parameter;
+  }
+  static ParameterPtr Bool(const std::string& name, bool value) {
+    ParameterPtr parameter = Int(name, value ? 1 : 0);
+    parameter->type = schema::ParameterType::Bool;
     return parameter;
   }
   static ParameterPtr Float(const std::string& name, double value) {

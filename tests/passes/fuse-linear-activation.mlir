@@ -1,0 +1,59 @@
+// RUN: nemotron-opt %s -nemotron-fuse-linear-activation | FileCheck %s
+// RUN: nemotron-opt %s -nemotron-fuse-linear-activation -mlir-print-debuginfo | FileCheck %s --check-prefix=LOC
+// RUN: nemotron-opt %s -nemotron-fuse-linear-activation -mlir-pass-statistics -o /dev/null 2>&1 | FileCheck %s --check-prefix=STATS
+
+// STATS: (S) 2 num-fused
+
+// CHECK-LABEL: @fuses_pair
+// CHECK-SAME:    (%[[X:.*]]: tensor<?x4xf32>, %[[W:.*]]: tensor<8x4xbf16>)
+// CHECK-NEXT:    %[[Y:.*]] = nemotron.linear %[[X]], %[[W]] {activation = #nemotron.activation<relu2>, nemotron.layer = 1 : i64}
+// CHECK-NEXT:    return %[[Y]]
+// LOC-LABEL:   @fuses_pair
+// LOC:           nemotron.linear {{.*}} loc(#[[FUSED:.*]])
+func.func @fuses_pair(%x: tensor<?x4xf32>, %w: tensor<8x4xbf16>) -> tensor<?x8xf32> {
+  %u = nemotron.linear %x, %w {nemotron.layer = 1} : (tensor<?x4xf32>, tensor<8x4xbf16>) -> tensor<?x8xf32> loc("up")
+  %y = nemotron.relu2 %u {nemotron.layer = 1} : tensor<?x8xf32> loc("relu2")
+  return %y : tensor<?x8xf32>
+}
+
+// CHECK-LABEL: @keeps_bias
+// CHECK-NEXT:    %[[Y:.*]] = nemotron.linear %{{.*}}, %{{.*}} bias %{{.*}} {activation = #nemotron.activation<relu2>}
+// CHECK-NEXT:    nemotron.relu2 %[[Y]]
+// CHECK-NOT:     nemotron.relu2
+func.func @keeps_bias(%x: tensor<?x4xf32>, %w: tensor<8x4xf32>, %b: tensor<8xf32>) -> tensor<?x8xf32> {
+  %u = nemotron.linear %x, %w bias %b : (tensor<?x4xf32>, tensor<8x4xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  %y = nemotron.relu2 %u : tensor<?x8xf32>
+  // A second one does not go into the same linear.
+  %z = nemotron.relu2 %y : tensor<?x8xf32>
+  return %z : tensor<?x8xf32>
+}
+
+// CHECK-LABEL: @two_uses
+// CHECK-NEXT:    %[[U:.*]] = nemotron.linear %{{.*}}, %{{.*}} : (
+// CHECK-NEXT:    %[[Y:.*]] = nemotron.relu2 %[[U]]
+// CHECK-NEXT:    return %[[U]], %[[Y]]
+func.func @two_uses(%x: tensor<?x4xf32>, %w: tensor<8x4xf32>) -> (tensor<?x8xf32>, tensor<?x8xf32>) {
+  %u = nemotron.linear %x, %w : (tensor<?x4xf32>, tensor<8x4xf32>) -> tensor<?x8xf32>
+  %y = nemotron.relu2 %u : tensor<?x8xf32>
+  return %u, %y : tensor<?x8xf32>, tensor<?x8xf32>
+}
+
+// CHECK-LABEL: @silu
+// CHECK-NEXT:    nemotron.linear %{{.*}}, %{{.*}} : (
+// CHECK-NEXT:    nemotron.silu
+func.func @silu(%x: tensor<?x4xf32>, %w: tensor<8x4xf32>) -> tensor<?x8xf32> {
+  %u = nemotron.linear %x, %w : (tensor<?x4xf32>, tensor<8x4xf32>) -> tensor<?x8xf32>
+  %y = nemotron.silu %u : tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// CHECK-LABEL: @not_of_a_linear
+// CHECK-NEXT:    nemotron.relu2
+func.func @not_of_a_linear(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %y = nemotron.relu2 %x : tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// LOC: #[[UP:.*]] = loc("up")
+// LOC: #[[RELU2:.*]] = loc("relu2")
+// LOC: #[[FUSED]] = loc(fused[#[[UP]], #[[RELU2]]])
