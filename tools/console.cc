@@ -39,7 +39,8 @@ std::string FormatRate(double rate, ProgressBar::Unit unit) {
   return fmt::format("{:.{}f} {}/s", rate, rate < 10 ? 1 : 0, unit == ProgressBar::Unit::kTokens ? "tokens" : "items");
 }
 
-void PrintMessage(std::string_view tool, std::string_view kind, const char* color, std::string_view message) {
+void PrintMessage(std::string_view tool, std::string_view kind, const char* color, std::string_view text) {
+  const std::string message = Printable(text);
   if (UseColor()) {
     fmt::print(stderr, "{}: \x1b[1;{}m{}:\x1b[0m {}\n", tool, color, kind, message);
   } else {
@@ -89,6 +90,16 @@ bool IsTerminal() {
 bool UseColor() {
   const char* no_color = std::getenv("NO_COLOR");  // https://no-color.org
   return IsTerminal() && (no_color == nullptr || *no_color == '\0');
+}
+
+std::string Printable(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) {
+    if ((static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7F) {
+      c = '?';
+    }
+  }
+  return result;
 }
 
 int PrintError(std::string_view tool, std::string_view message, ExitCode code) {

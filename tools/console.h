@@ -30,6 +30,9 @@ bool IsTerminal();
 /// Whether colour is wanted: a terminal, and NO_COLOR is unset or empty.
 bool UseColor();
 
+/// `text` with control characters (of files that nobody vouches for) replaced by '?', fit for a terminal.
+std::string Printable(std::string_view text);
+
 /// Prints "TOOL: error: MESSAGE" to stderr, with colour where wanted, and returns `code`.
 int PrintError(std::string_view tool, std::string_view message, ExitCode code);
 /// The same for a status: its message and the code for it.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <random>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "runtime/engine/memory.h"
 #include "runtime/plan/cost.h"
 #include "tools/console.h"
+#include "tools/parse_flags.h"
 
 namespace nemotron::tools {
 namespace {
@@ -340,7 +342,7 @@ Examples:
 
 Exit codes: 0 done, 1 failure, 2 wrong flags, 3 a plan that cannot be used, 4 not enough memory, 130 Ctrl-C.)");
   const auto list = [&](const char* name, std::vector<int64_t>& values, const char* text, int64_t minimum) {
-    app.add_option(name, values, text)->delimiter(',')->check(CLI::Range(minimum, int64_t{1} << 24))->capture_default_str();
+    app.add_option(name, values, text)->delimiter(',')->check(CLI::Range(minimum, int64_t{1} << 24).description(""))->capture_default_str();
   };
   app.add_option("PLAN", options.plan, "plan file")->required();
   list("-p,--prompt", options.prompts, "tokens of prompts, a list; 0: none", 0);
@@ -348,23 +350,21 @@ Exit codes: 0 done, 1 failure, 2 wrong flags, 3 a plan that cannot be used, 4 no
   list("-d,--depth", options.depths, "tokens that sequences hold before, a list", 0);
   list("-b,--batch", options.batches, "sequences at once, a list", 1);
   app.add_option("-r,--repetitions", options.repetitions, "runs of each test")
-      ->check(CLI::Range(1, 10000))
+      ->check(CLI::Range(1, 10000).description(""))
       ->capture_default_str();
   app.add_option("-t,--threads", options.threads, "threads; 0: all cores this process may use")
-      ->check(CLI::Range(0, 4096))
+      ->check(CLI::Range(0, 4096).description(""))
       ->capture_default_str();
   app.add_option("--prefill-chunk", options.chunk, "most tokens of a step")
-      ->check(CLI::Range(1, 65536))
+      ->check(CLI::Range(1, 65536).description(""))
       ->capture_default_str();
   app.add_option("--memory-limit", options.memory_limit, "most memory to use, e.g. 8G; 0: what is available")
-      ->transform(CLI::AsSizeValue(false));
+      ->transform(CLI::AsSizeValue(false).description(""));
   app.add_option("--seed", options.seed, "of the random tokens")->capture_default_str();
   app.add_flag("--no-peak", options.no_peak, "do not measure the machine");
   app.add_flag("--json", options.json, "print JSON");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  if (const std::optional<int> code = ParseFlags(app, argc, argv, kTool)) {
+    return *code;
   }
   return Measure(options);
 }

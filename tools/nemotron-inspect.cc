@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "runtime/plan/cost.h"
 #include "runtime/plan/plan.h"
 #include "tools/console.h"
+#include "tools/parse_flags.h"
 
 namespace nemotron::tools {
 namespace {
@@ -146,7 +148,7 @@ void PrintSummary(const Plan& plan) {
   const schema::Program& program = *root.program();
   const auto field = [](std::string_view name, const std::string& value) {
     if (!value.empty()) {
-      fmt::print("  {:<22} {}\n", name, value);
+      fmt::print("  {:<22} {}\n", name, Printable(value));
     }
   };
   fmt::print("plan {}\n", plan.path());
@@ -204,7 +206,7 @@ void PrintSummary(const Plan& plan) {
   }
   fmt::print("\nkernels\n");
   for (const auto& [kernel, count] : uses) {
-    field(kernel, fmt::format("{:>4} dispatches", count));
+    field(kernel, fmt::format("{:>4} x", count));
   }
   if (root.provenance() != nullptr) {
     const schema::Provenance& provenance = *root.provenance();
@@ -359,10 +361,8 @@ Exit codes: 0 sound, 2 wrong flags, 3 missing, damaged or of another kind.)");
   app.add_flag("--weights", weights, "print all weights");
   app.add_flag("--verify", verify, "compare all checksums");
   app.add_flag("--json", as_json, "print everything as JSON");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  if (const std::optional<int> code = ParseFlags(app, argc, argv, kTool)) {
+    return *code;
   }
   const auto plan = Plan::Load(path, {.verify_weights = Plan::LoadOptions::VerifyWeights::kNever});
   if (!plan.ok()) {

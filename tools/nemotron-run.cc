@@ -22,8 +22,10 @@
 #include "runtime/cpu/cpu_info.h"
 #include "runtime/engine/engine.h"
 #include "runtime/engine/generator.h"
-#include "runtime/engine/memory.h"
 #include "tools/console.h"
+#include "tools/parse_flags.h"
+#include "tools/run_options.h"
+#include "tools/run_report.h"
 
 namespace nemotron::tools {
 namespace {
@@ -35,47 +37,8 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kTool = "nemotron-run";
 constexpr int64_t kLogitsBytes = int64_t{64} << 20;  // of logits held at once where every position is asked for
 
-constexpr const char* kFooter = R"(With a prompt, its text is generated to stdout and figures to stderr. Sampling flags that are not given have the
-defaults of the plan (greedy if it has none). The same seed, plan and prompt give the same text, however many threads,
-chunks or saved sessions.
-
-Examples:
-  nemotron-run m.plan --prompt "And it came to pass" -n 60
-  nemotron-run m.plan --prompt-file p.txt --temperature 0.8 --top-p 0.95 --seed 7 --stop "\n\n"
-  nemotron-run m.plan --interactive                        type, read, type on; Ctrl-D ends
-  nemotron-run m.plan --prompt "Once" -n 0 --save-session s.session        take in a prompt, keep its state ...
-  nemotron-run m.plan --load-session s.session --prompt " upon" --json     ... and go on from it
-  nemotron-run m.plan --perplexity heldout.txt --window 512
-  nemotron-run m.plan --prompt-ids ids.json -n 0 --logits-out logits.safetensors
-  nemotron-run m.plan --memory                             what it would take, without loading
-
-Exit codes: 0 done; 1 failure; 2 wrong flags; 3 a file that is missing, damaged or does not fit the plan; 4 not enough
-memory or context; 130 Ctrl-C (what was generated until then has been printed).)";
-
-struct Options {
-  std::string plan;
-  std::optional<std::string> prompt, prompt_file, prompt_ids;
-  int64_t num_tokens = 128;
-  std::optional<double> temperature, top_p, min_p, repetition_penalty;
-  std::optional<int64_t> top_k;
-  std::optional<uint64_t> seed;
-  std::vector<std::string> stop;
-  int logprobs = 0;
-  bool ignore_eos = false, interactive = false, as_json = false, verify = false, memory = false;
-  std::string logits_out, tokenize, perplexity, save_session, load_session;
-  int64_t window = 512;
-  int threads = 0;
-  uint64_t memory_limit = 0;
-  int64_t context = 0, max_sequences = 1, chunk = 0;
-  std::string device = "auto", cpu_isa;
-};
-
 double MillisecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-double Rate(int64_t count, double milliseconds) {
-  return milliseconds > 0 ? static_cast<double>(count) * 1000 / milliseconds : 0;
 }
 
 StatusOr<std::string> ReadText(const std::string& path) {
@@ -84,11 +47,6 @@ StatusOr<std::string> ReadText(const std::string& path) {
   }
   ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
   return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-}
-
-/// JSON text of what may not be UTF-8.
-std::string Dump(const json& value, int indent = -1) {
-  return value.dump(indent, ' ', false, json::error_handler_t::replace);
 }
 
 StatusOr<std::vector<int32_t>> ReadTokenIds(const std::string& path, int64_t vocab_size) {
@@ -133,35 +91,10 @@ Status Tokenize(const Plan& plan, const std::string& path) {
   return OkStatus();
 }
 
-void PrintMemory(const MemoryReport& report, bool as_json) {
-  if (as_json) {
-    fmt::print("{}\n", json({{"weight_bytes", report.weight_bytes},
-                             {"slot_bytes", report.slot_bytes},
-                             {"page_bytes", report.page_bytes},
-                             {"workspace_bytes", report.workspace_bytes},
-                             {"total_bytes", report.total_bytes()},
-                             {"available_bytes", report.available_bytes},
-                             {"num_slots", report.num_slots},
-                             {"num_pages", report.num_pages},
-                             {"page_tokens", report.page_tokens},
-                             {"note", report.note}})
-                           .dump(2));
-    return;
-  }
-  const auto line = [](const char* name, int64_t bytes, const std::string& detail) {
-    fmt::print("{:<10} {:>11}{}{}\n", name, FormatBytes(bytes), detail.empty() ? "" : "  ", detail);
-  };
-  line("weights", report.weight_bytes, "mapped from the file");
-  line("state", report.slot_bytes, fmt::format("{} sequences", report.num_slots));
-  line("KV cache", report.page_bytes, fmt::format("{} pages of {} tokens", report.num_pages, report.page_tokens));
-  line("workspace", report.workspace_bytes, "");
-  line("total", report.total_bytes(), fmt::format("of {}", FormatBytes(report.available_bytes)));
-}
-
 /// The run of one command line.
 class Runner {
  public:
-  explicit Runner(Options options) : options_(std::move(options)), interrupted_(CatchInterrupts()) {}
+  explicit Runner(RunOptions options) : options_(std::move(options)), interrupted_(CatchInterrupts()) {}
 
   int Run() {
     const Status status = RunMode();
@@ -337,11 +270,12 @@ class Runner {
     if (!options_.save_session.empty()) {
       RETURN_IF_ERROR(SaveSession(sequence, result));
     }
-    if (options_.as_json) {
-      PrintJson(prompt, result, generation);
-    } else {
-      PrintTextEnd(result, generation);
-    }
+    const RunReport report = {.prompt = prompt,
+                              .result = result,
+                              .sampling = generation.sampling,
+                              .tokenizer = engine_->tokenizer(),
+                              .load_ms = load_ms_};
+    options_.as_json ? PrintJson(report) : PrintTextEnd(report);
     if (result.finish == FinishReason::kCancelled) {
       exit_code_ = kExitInterrupted;
     }
@@ -388,68 +322,6 @@ class Runner {
       RETURN_IF_ERROR(engine_->Step({&entry, 1}, nullptr));
     }
     return engine_->Save(sequence, options_.save_session);
-  }
-
-  static int64_t DecodedTokens(const GenerationResult& result) {
-    return std::max<int64_t>(0, static_cast<int64_t>(result.tokens.size()) - 1);
-  }
-
-  void PrintTextEnd(const GenerationResult& result, const GenerationOptions& generation) const {
-    if (engine_->tokenizer() == nullptr) {
-      fmt::print("{}\n", json(result.tokens).dump());  // no text to show: the ids
-    } else if (!result.text.empty()) {
-      fmt::print("\n");
-    }
-    std::fflush(stdout);
-    if (options_.logprobs > 0) {
-      for (const SampledToken& token : result.sampled) {
-        fmt::print(stderr, "{}\n", Dump(LogprobJson(token)));
-      }
-    }
-    const std::string seed =
-        generation.sampling.temperature > 0 ? fmt::format(", seed {}", generation.sampling.seed) : std::string();
-    fmt::print(stderr, "\nprompt {} tokens, {:.1f} tokens/s; generated {} tokens, {:.1f} tokens/s; finish {}{}\n",
-               result.prompt_tokens, Rate(result.prompt_tokens, result.prefill_ms), result.tokens.size(),
-               Rate(DecodedTokens(result), result.decode_ms), FinishReasonName(result.finish), seed);
-  }
-
-  std::string TokenText(int32_t token) const {
-    if (engine_->tokenizer() == nullptr) {
-      return "";
-    }
-    const auto bytes = engine_->tokenizer()->TokenBytes(token);
-    return bytes.ok() ? *bytes : "";
-  }
-
-  json LogprobJson(const SampledToken& token) const {
-    json top = json::array();
-    for (const TokenLogprob& other : token.top) {
-      top.push_back({{"token_id", other.token}, {"text", TokenText(other.token)}, {"logprob", other.logprob}});
-    }
-    return {{"token_id", token.token}, {"text", TokenText(token.token)}, {"logprob", token.logprob}, {"top", std::move(top)}};
-  }
-
-  void PrintJson(std::span<const int32_t> prompt, const GenerationResult& result,
-                 const GenerationOptions& generation) const {
-    json report = {{"text", result.text},
-                   {"token_ids", result.tokens},
-                   {"prompt_token_ids", std::vector<int32_t>(prompt.begin(), prompt.end())},
-                   {"finish_reason", FinishReasonName(result.finish)},
-                   {"seed", generation.sampling.seed},
-                   {"timings",
-                    {{"load_ms", load_ms_},
-                     {"prefill_ms", result.prefill_ms},
-                     {"prefill_tokens", result.prompt_tokens},
-                     {"prefill_tokens_per_second", Rate(result.prompt_tokens, result.prefill_ms)},
-                     {"decode_ms", result.decode_ms},
-                     {"decode_tokens", DecodedTokens(result)},
-                     {"decode_tokens_per_second", Rate(DecodedTokens(result), result.decode_ms)}}}};
-    if (options_.logprobs > 0) {
-      for (const SampledToken& token : result.sampled) {
-        report["logprobs"].push_back(LogprobJson(token));
-      }
-    }
-    fmt::print("{}\n", Dump(report, 2));
   }
 
   /// Lines of stdin are appended to one sequence, each answered with generated text.
@@ -511,7 +383,7 @@ class Runner {
     return OkStatus();
   }
 
-  Options options_;
+  RunOptions options_;
   const std::atomic<bool>& interrupted_;
   std::shared_ptr<const Plan> plan_;
   std::unique_ptr<Engine> engine_;
@@ -519,109 +391,12 @@ class Runner {
   int exit_code_ = kExitOk;
 };
 
-void AddFlags(CLI::App& app, Options& options) {
-  app.add_option("PLAN", options.plan, "plan file")->required();
-  const char* const input = "Input";
-  app.add_option("-p,--prompt", options.prompt, "text to continue")->group(input);
-  app.add_option("-f,--prompt-file", options.prompt_file, "file with the text; - is stdin")->group(input);
-  app.add_option("--prompt-ids", options.prompt_ids, "file with a JSON list of token ids, taken as they are")->group(input);
-  app.add_flag("-i,--interactive", options.interactive, "read lines from stdin and continue each")->group(input);
-
-  const char* const generation = "Generation";
-  app.add_option("-n,--num-tokens", options.num_tokens, "tokens to generate at most; 0: only take in the prompt")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
-      ->capture_default_str()
-      ->group(generation);
-  app.add_option("--temperature", options.temperature, "0: greedy, the likeliest token")->group(generation);
-  app.add_option("--top-k", options.top_k, "draw from the k likeliest; 0: all")->group(generation);
-  app.add_option("--top-p", options.top_p, "draw from the smallest set with this probability")->group(generation);
-  app.add_option("--min-p", options.min_p, "drop tokens below this share of the likeliest")->group(generation);
-  app.add_option("--repetition-penalty", options.repetition_penalty, "above 1: tokens seen become less likely")
-      ->group(generation);
-  app.add_option("--seed", options.seed, "of the draws; by default another each time, and printed")->group(generation);
-  app.add_option("--stop", options.stop, "text ends before this string; may be given again")
-      ->allow_extra_args(false)
-      ->group(generation);
-  app.add_flag("--ignore-eos", options.ignore_eos, "go on after the end token")->group(generation);
-  app.add_option("--logprobs", options.logprobs, "report this many likeliest tokens with each token")
-      ->check(CLI::Range(0, 1024))
-      ->group(generation);
-
-  const char* const output = "Output and other work";
-  app.add_flag("--json", options.as_json, "print one JSON object: text, token_ids, finish_reason, timings")->group(output);
-  app.add_option("--logits-out", options.logits_out, "write logits of every prompt position, [T, V] F32 safetensors")
-      ->group(output);
-  app.add_option("--save-session", options.save_session, "write tokens and state to this file at the end")->group(output);
-  app.add_option("--load-session", options.load_session, "go on from a saved session")->group(output);
-  app.add_option("--tokenize", options.tokenize, "a JSON string a line in (- is stdin), a JSON list of ids a line out")
-      ->group(output);
-  app.add_option("--perplexity", options.perplexity, "text file to predict (- is stdin)")->group(output);
-  app.add_option("--window", options.window, "tokens a window of --perplexity, each from an empty state")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
-      ->capture_default_str()
-      ->group(output);
-  app.add_flag("--memory", options.memory, "print the memory that is needed, and end")->group(output);
-
-  const char* const resources = "Resources";
-  app.add_option("-t,--threads", options.threads, "0: all cores this process may use")
-      ->check(CLI::Range(0, 4096))
-      ->capture_default_str()
-      ->group(resources);
-  app.add_option("-c,--context", options.context, "tokens of KV cache; 0: the model's, lowered to what memory allows")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
-      ->group(resources);
-  app.add_option("--max-sequences", options.max_sequences, "sequences to make room for")
-      ->check(CLI::Range(1, 65536))
-      ->group(resources);
-  app.add_option("--prefill-chunk", options.chunk, "most tokens of a step; 0: 512")
-      ->check(CLI::Range(0, 65536))
-      ->group(resources);
-  app.add_option("--memory-limit", options.memory_limit, "most memory to use, e.g. 8G; 0: what is available")
-      ->transform(CLI::AsSizeValue(false))
-      ->group(resources);
-  app.add_option("--device", options.device, "auto or cpu")->capture_default_str()->group(resources);
-  app.add_option("--cpu-isa", options.cpu_isa, "use less than the CPU has: portable, avx2, avx512, avx512bf16")
-      ->group(resources);
-  app.add_flag("--verify", options.verify, "compare the checksums of all weights first")->group(resources);
-}
-
-/// What CLI11 cannot say: which flags go together.
-std::string FlagConflict(const Options& options) {
-  const int prompts = options.prompt.has_value() + options.prompt_file.has_value() + options.prompt_ids.has_value();
-  const int modes = options.interactive + options.memory + !options.tokenize.empty() + !options.perplexity.empty();
-  if (prompts > 1) {
-    return "give one of --prompt, --prompt-file and --prompt-ids";
-  }
-  if (modes > 1) {
-    return "give one of --interactive, --tokenize, --perplexity and --memory";
-  }
-  if (modes == 0 && prompts == 0) {
-    return "nothing to do: give --prompt, --prompt-file, --prompt-ids, --interactive, --tokenize or --perplexity";
-  }
-  if (prompts > 0 && modes > 0 && !options.interactive) {
-    return "a prompt does not go with --tokenize, --perplexity or --memory";
-  }
-  if (options.interactive && (options.as_json || options.prompt_ids.has_value() || !options.logits_out.empty())) {
-    return "--interactive does not go with --json, --prompt-ids or --logits-out";
-  }
-  SamplingOptions sampling;
-  sampling.temperature = options.temperature.value_or(1);
-  sampling.top_k = options.top_k.value_or(0);
-  sampling.top_p = options.top_p.value_or(1);
-  sampling.min_p = options.min_p.value_or(0);
-  sampling.repetition_penalty = options.repetition_penalty.value_or(1);
-  return sampling.Validate().message();
-}
-
 int Main(int argc, char** argv) {
-  Options options;
+  RunOptions options;
   CLI::App app("Runs a Nemotron plan.", kTool);
-  app.footer(kFooter);
   AddFlags(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  if (const std::optional<int> code = ParseFlags(app, argc, argv, kTool)) {
+    return *code;
   }
   if (const std::string conflict = FlagConflict(options); !conflict.empty()) {
     return PrintError(kTool, conflict, kExitUsage);

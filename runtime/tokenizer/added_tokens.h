@@ -23,11 +23,11 @@ struct AddedToken {
   int32_t id;
   std::string content;
   std::string spelling;  ///< what is looked for and what decoding reads: `content`, normalized if `normalized`
-  bool single_word;  ///< only where no word character touches it
-  bool lstrip;       ///< takes the white space to its left along
-  bool rstrip;       ///< takes the white space to its right along
-  bool normalized;   ///< is looked for in the normalized text
-  bool special;      ///< `skip_special_tokens` leaves it out
+  bool single_word;      ///< only where no word character touches it
+  bool lstrip;           ///< takes the white space to its left along
+  bool rstrip;           ///< takes the white space to its right along
+  bool normalized;       ///< is looked for in the normalized text
+  bool special;          ///< `skip_special_tokens` leaves it out
 };
 
 /// Finds the longest of a set of strings at each place, leftmost first.

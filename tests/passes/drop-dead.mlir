@@ -1,12 +1,5 @@
 // RUN: nemotron-opt %s -split-input-file -nemotron-drop-dead | FileCheck %s
-// RUN: nemotron-opt %s -nemotron-drop-dead -split-input-file -mlir-pass-statistics -o /dev/null 2>&1 | FileCheck %s --check-prefix=STATS
 // RUN: nemotron-opt %s -split-input-file -nemotron-drop-dead -allow-unregistered-dialect | FileCheck %s
-
-// One state op, one state, two weights; the ops are get_weight (twice) and the sum that nobody reads.
-// STATS: (S) 3 num-ops
-// STATS: (S) 1 num-state-ops
-// STATS: (S) 1 num-states
-// STATS: (S) 2 num-weights
 
 // CHECK-NOT: @layers.0.conv
 nemotron.state @layers.0.conv conv : tensor<3x8xf32>

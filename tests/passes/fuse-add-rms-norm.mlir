@@ -1,8 +1,5 @@
 // RUN: nemotron-opt %s -nemotron-fuse-add-rms-norm | FileCheck %s
 // RUN: nemotron-opt %s -nemotron-fuse-add-rms-norm -mlir-print-debuginfo | FileCheck %s --check-prefix=LOC
-// RUN: nemotron-opt %s -nemotron-fuse-add-rms-norm -mlir-pass-statistics -o /dev/null 2>&1 | FileCheck %s --check-prefix=STATS
-
-// STATS: (S) 6 num-fused
 
 nemotron.weight @norm : tensor<8xbf16> from "norm"
 

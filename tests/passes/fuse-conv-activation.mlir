@@ -1,8 +1,5 @@
 // RUN: nemotron-opt %s -nemotron-fuse-conv-activation | FileCheck %s
 // RUN: nemotron-opt %s -nemotron-fuse-conv-activation -mlir-print-debuginfo | FileCheck %s --check-prefix=LOC
-// RUN: nemotron-opt %s -nemotron-fuse-conv-activation -mlir-pass-statistics -o /dev/null 2>&1 | FileCheck %s --check-prefix=STATS
-
-// STATS: (S) 2 num-fused
 
 nemotron.state @conv conv : tensor<3x8xf32>
 

@@ -1,8 +1,5 @@
 // RUN: nemotron-opt %s -nemotron-fuse-linear-activation | FileCheck %s
 // RUN: nemotron-opt %s -nemotron-fuse-linear-activation -mlir-print-debuginfo | FileCheck %s --check-prefix=LOC
-// RUN: nemotron-opt %s -nemotron-fuse-linear-activation -mlir-pass-statistics -o /dev/null 2>&1 | FileCheck %s --check-prefix=STATS
-
-// STATS: (S) 2 num-fused
 
 // CHECK-LABEL: @fuses_pair
 // CHECK-SAME:    (%[[X:.*]]: tensor<?x4xf32>, %[[W:.*]]: tensor<8x4xbf16>)

@@ -1,8 +1,5 @@
 // RUN: nemotron-opt %s -nemotron-fuse-qkv | FileCheck %s
 // RUN: nemotron-opt %s -nemotron-fuse-qkv -mlir-print-debuginfo | FileCheck %s --check-prefix=LOC
-// RUN: nemotron-opt %s -nemotron-fuse-qkv -mlir-pass-statistics -o /dev/null 2>&1 | FileCheck %s --check-prefix=STATS
-
-// STATS: (S) 6 num-fused
 
 // 4 heads of 2 query a cache of 2 heads of 2: 8 + 4 + 4 = 16 rows.
 nemotron.state @kv kv_cache : tensor<2x2x2xbf16>
@@ -13,8 +10,8 @@ nemotron.weight @v_proj : tensor<4x6xbf16> from "v"
 // CHECK-SAME:    (%[[X:.*]]: tensor<?x6xf32>, %[[WQ:.*]]: tensor<8x6xbf16>, %[[WK:.*]]: tensor<4x6xbf16>, %[[WV:.*]]: tensor<4x6xbf16>, %[[BATCH:.*]]: !nemotron.batch)
 // CHECK-NEXT:    %[[W:.*]] = nemotron.concat %[[WQ]], %[[WK]], %[[WV]] {nemotron.layer = 7 : i64} : {{.*}} -> tensor<16x6xbf16>
 // CHECK-NEXT:    %[[QKV:.*]] = nemotron.linear %[[X]], %[[W]] {nemotron.layer = 7 : i64} : (tensor<?x6xf32>, tensor<16x6xbf16>) -> tensor<?x16xf32>
-// CHECK-NEXT:    %[[Q:.*]], %[[K:.*]], %[[V:.*]] = nemotron.split %[[QKV]] {nemotron.layer = 7 : i64} : (tensor<?x16xf32>) -> (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>)
-// CHECK-NEXT:    nemotron.attention %[[Q]], %[[K]], %[[V]] of %[[BATCH]] cache @kv
+// CHECK-NEXT:    %[[PARTS:.*]]:3 = nemotron.split %[[QKV]] {nemotron.layer = 7 : i64} : (tensor<?x16xf32>) -> (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>)
+// CHECK-NEXT:    nemotron.attention %[[PARTS]]#0, %[[PARTS]]#1, %[[PARTS]]#2 of %[[BATCH]] cache @kv
 // CHECK-NOT:     nemotron.linear
 // LOC-LABEL:   @fuses_three
 // LOC:           nemotron.concat {{.*}} loc(#[[QKV:.*]])
@@ -38,10 +35,10 @@ func.func @fuses_three(%x: tensor<?x6xf32>, %wq: tensor<8x6xbf16>, %wk: tensor<4
 // CHECK-NEXT:    %[[W:.*]] = nemotron.concat %[[WQ]], %[[WK]], %[[WV]]
 // CHECK-NEXT:    %[[B:.*]] = nemotron.concat %[[BQ]], %[[BKV]], %[[BKV]] : (tensor<8xf32>, tensor<4xf32>, tensor<4xf32>) -> tensor<16xf32>
 // CHECK-NEXT:    %[[QKV:.*]] = nemotron.linear %{{.*}}, %[[W]] bias %[[B]]
-// CHECK-NEXT:    %[[Q:.*]], %[[K:.*]], %[[V:.*]] = nemotron.split %[[QKV]]
-// CHECK-NEXT:    %[[QR:.*]] = nemotron.rotary_embedding %[[Q]]
-// CHECK-NEXT:    %[[KR:.*]] = nemotron.rotary_embedding %[[K]]
-// CHECK-NEXT:    nemotron.attention %[[QR]], %[[KR]], %[[V]]
+// CHECK-NEXT:    %[[PARTS:.*]]:3 = nemotron.split %[[QKV]]
+// CHECK-NEXT:    %[[QR:.*]] = nemotron.rotary_embedding %[[PARTS]]#0
+// CHECK-NEXT:    %[[KR:.*]] = nemotron.rotary_embedding %[[PARTS]]#1
+// CHECK-NEXT:    nemotron.attention %[[QR]], %[[KR]], %[[PARTS]]#2
 func.func @through_rotary_embedding(%x: tensor<?x6xf32>, %wq: tensor<8x6xbf16>, %bq: tensor<8xf32>, %bkv: tensor<4xf32>,
                                     %batch: !nemotron.batch) -> tensor<?x8xf32> {
   %q = nemotron.linear %x, %wq bias %bq : (tensor<?x6xf32>, tensor<8x6xbf16>, tensor<8xf32>) -> tensor<?x8xf32>
@@ -60,9 +57,9 @@ func.func @through_rotary_embedding(%x: tensor<?x6xf32>, %wq: tensor<8x6xbf16>, 
 // CHECK-LABEL: @any_order
 // CHECK-NEXT:    nemotron.concat %{{.*}}, %{{.*}}, %{{.*}}
 // CHECK-NEXT:    %[[QKV:.*]] = nemotron.linear
-// CHECK-NEXT:    %[[Q:.*]], %[[K:.*]], %[[V:.*]] = nemotron.split %[[QKV]]
-// CHECK-NEXT:    %[[U:.*]] = nemotron.relu2 %[[V]]
-// CHECK-NEXT:    %[[O:.*]] = nemotron.attention %[[Q]], %[[K]], %[[V]]
+// CHECK-NEXT:    %[[PARTS:.*]]:3 = nemotron.split %[[QKV]]
+// CHECK-NEXT:    %[[U:.*]] = nemotron.relu2 %[[PARTS]]#2
+// CHECK-NEXT:    %[[O:.*]] = nemotron.attention %[[PARTS]]#0, %[[PARTS]]#1, %[[PARTS]]#2
 // CHECK-NEXT:    return %[[O]], %[[U]]
 func.func @any_order(%x: tensor<?x6xf32>, %wq: tensor<8x6xf32>, %wk: tensor<4x6xf32>, %wv: tensor<4x6xf32>,
                      %batch: !nemotron.batch) -> (tensor<?x8xf32>, tensor<?x4xf32>) {
@@ -77,8 +74,8 @@ func.func @any_order(%x: tensor<?x6xf32>, %wq: tensor<8x6xf32>, %wk: tensor<4x6x
 
 // CHECK-LABEL: @keys_are_values
 // CHECK-NEXT:    nemotron.concat %{{.*}}, %{{.*}} : (tensor<8x6xf32>, tensor<4x6xf32>) -> tensor<12x6xf32>
-// CHECK:         %[[Q:.*]], %[[K:.*]] = nemotron.split
-// CHECK-NEXT:    nemotron.attention %[[Q]], %[[K]], %[[K]]
+// CHECK:         %[[QK:.*]]:2 = nemotron.split
+// CHECK-NEXT:    nemotron.attention %[[QK]]#0, %[[QK]]#1, %[[QK]]#1
 func.func @keys_are_values(%x: tensor<?x6xf32>, %wq: tensor<8x6xf32>, %wk: tensor<4x6xf32>, %batch: !nemotron.batch) -> tensor<?x8xf32> {
   %q = nemotron.linear %x, %wq : (tensor<?x6xf32>, tensor<8x6xf32>) -> tensor<?x8xf32>
   %k = nemotron.linear %x, %wk : (tensor<?x6xf32>, tensor<4x6xf32>) -> tensor<?x4xf32>
@@ -208,5 +205,5 @@ func.func @no_attention(%x: tensor<?x6xf32>, %w0: tensor<8x6xf32>, %w1: tensor<4
 // LOC-DAG: #[[Q:.*]] = loc("layers.7.q_proj")
 // LOC-DAG: #[[K:.*]] = loc("layers.7.k_proj")
 // LOC-DAG: #[[V:.*]] = loc("layers.7.v_proj")
-// LOC-DAG: #[[PARTS:.*]] = loc(fused[#[[Q]], #[[K]], #[[V]]])
-// LOC-DAG: #[[QKV]] = loc("layers.7.qkv_proj"(#[[PARTS]]))
+// LOC-DAG: #[[FUSED:.*]] = loc(fused[#[[Q]], #[[K]], #[[V]]])
+// LOC-DAG: #[[QKV]] = loc("layers.7.qkv_proj"(#[[FUSED]]))

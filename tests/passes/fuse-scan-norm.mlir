@@ -1,8 +1,5 @@
 // RUN: nemotron-opt %s -nemotron-fuse-scan-norm | FileCheck %s
 // RUN: nemotron-opt %s -nemotron-fuse-scan-norm -mlir-print-debuginfo | FileCheck %s --check-prefix=LOC
-// RUN: nemotron-opt %s -nemotron-fuse-scan-norm -mlir-pass-statistics -o /dev/null 2>&1 | FileCheck %s --check-prefix=STATS
-
-// STATS: (S) 4 num-fused
 
 // 4 heads of 2 channels in 2 groups with a state of 3.
 nemotron.state @ssm ssm : tensor<4x2x3xf32>

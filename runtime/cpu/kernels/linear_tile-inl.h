@@ -10,6 +10,9 @@
 /// Elements of k a block: 3 panels of BF16 take 96 KiB, 8 rows of input 16 KiB.
 constexpr int64_t kBlockDepth = 1024;
 
+// All loops over rows and panels are unrolled, the first and last too: the compiler keeps `sums` in registers only if no index
+// into it is variable.
+
 template <bool kBF16, int kRows, int kPanels>
 inline __attribute__((always_inline)) void RegisterTile(const LinearTile& tile, int64_t row, int64_t panel, int64_t k_begin, int64_t k_end) {
   using Element = std::conditional_t<kBF16, uint16_t, float>;
@@ -25,7 +28,9 @@ inline __attribute__((always_inline)) void RegisterTile(const LinearTile& tile, 
     return static_cast<int>(std::min<int64_t>(kPanelRows, tile.num_columns - (panel + p) * kPanelRows));
   };
   typename Ops::Vector sums[kRows][kPanels];
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
     for (int p = 0; p < kPanels; ++p) {
       sums[r][p] = k_begin == 0 ? Ops::Zero() : Ops::Load(output(r) + p * kPanelRows, columns(p));
     }
@@ -33,28 +38,34 @@ inline __attribute__((always_inline)) void RegisterTile(const LinearTile& tile, 
   for (int64_t k = k_begin; k < k_end; k += kStep) {
     if constexpr (kBF16) {
       typename Ops::BF16Vector w[kPanels];
+#pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) {
         w[p] = Ops::LoadBF16(weights + p * panel_elements);
         if constexpr (kRows <= 2) {
           Ops::Prefetch(weights + p * panel_elements + kPrefetchElements);
         }
       }
+#pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         const auto x = Ops::BroadcastBF16(input + r * tile.input_stride + k);
+#pragma GCC unroll 16
         for (int p = 0; p < kPanels; ++p) {
           sums[r][p] = Ops::MultiplyAddBF16(sums[r][p], x, w[p]);
         }
       }
     } else {
       typename Ops::Vector w[kPanels];
+#pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) {
         w[p] = Ops::Load(weights + p * panel_elements, kPanelRows);
         if constexpr (kRows <= 2) {
           Ops::Prefetch(weights + p * panel_elements + kPrefetchElements);
         }
       }
+#pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         const auto x = Ops::Broadcast(input[r * tile.input_stride + k]);
+#pragma GCC unroll 16
         for (int p = 0; p < kPanels; ++p) {
           sums[r][p] = Ops::MultiplyAdd(sums[r][p], x, w[p]);
         }
@@ -63,7 +74,9 @@ inline __attribute__((always_inline)) void RegisterTile(const LinearTile& tile, 
     weights += kPanelRows * kStep;
   }
   const bool last = k_end == tile.depth;
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
     for (int p = 0; p < kPanels; ++p) {
       auto sum = sums[r][p];
       if (last && tile.bias != nullptr) {

@@ -1,26 +1,60 @@
-// write_tiny_plan OUT [TOKENIZER_JSON]: writes the plan of tiny_plan.h to a file, for tests of the tools and of the C API and
-// as a seed for the fuzzer. With a tokenizer, the vocabulary has 4096 entries.
+// Writes the plan of tiny_plan.h to files, for tests of the tools and of the C API and as seeds for the fuzzer.
+//   write_tiny_plan OUT                      without tokenizer
+//   write_tiny_plan OUT TOKENIZER_JSON       with one; the vocabulary then has 4096 entries
+//   write_tiny_plan --corpus DIRECTORY       small variants: one file, and the metadata of several
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <string>
+#include <string_view>
 
 #include "tests/runtime/plan/tiny_plan.h"
 
+namespace {
+
+using nemotron::runtime::testing::MakeTinyPlan;
+using nemotron::runtime::testing::PackPlan;
+using nemotron::runtime::testing::TinyPlanOptions;
+
+bool WriteFile(const std::string& path, const std::vector<std::byte>& file, size_t first = 0) {
+  std::ofstream out(path, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(file.data()) + first, static_cast<std::streamsize>(file.size() - first));
+  return out.good();
+}
+
+bool WriteCorpus(const std::string& directory) {
+  std::filesystem::create_directories(directory);
+  bool ok = WriteFile(directory + "/file", PackPlan(MakeTinyPlan()));
+  const std::pair<const char*, TinyPlanOptions> variants[] = {
+      {"metadata", {}},
+      {"metadata-recurrence", {.with_attention = false}},
+      {"metadata-attention", {.with_recurrence = false}},
+      {"metadata-all-kernels", {.with_all_kernels = true}},
+  };
+  for (const auto& [name, options] : variants) {
+    const auto draft = MakeTinyPlan(options);
+    ok = WriteFile(directory + "/" + name, PackPlan(draft), draft.metadata_offset()) && ok;
+  }
+  return ok;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   if (argc < 2 || argc > 3) {
-    std::fprintf(stderr, "usage: write_tiny_plan OUT [TOKENIZER_JSON]\n");
+    std::fprintf(stderr, "usage: write_tiny_plan OUT [TOKENIZER_JSON] | --corpus DIRECTORY\n");
     return 2;
   }
-  nemotron::runtime::testing::TinyPlanOptions options;
+  if (std::string_view(argv[1]) == "--corpus") {
+    return argc == 3 && WriteCorpus(argv[2]) ? 0 : 1;
+  }
+  TinyPlanOptions options;
   if (argc == 3) {
     std::ifstream tokenizer(argv[2], std::ios::binary);
     options.tokenizer_json.assign(std::istreambuf_iterator<char>(tokenizer), {});
     options.vocab_size = 4096;
   }
-  const std::vector<std::byte> file = nemotron::runtime::testing::PackPlan(
-      nemotron::runtime::testing::MakeTinyPlan(options));
-  std::ofstream out(argv[1], std::ios::binary);
-  out.write(reinterpret_cast<const char*>(file.data()), static_cast<std::streamsize>(file.size()));
-  return out.good() ? 0 : 1;
+  return WriteFile(argv[1], PackPlan(MakeTinyPlan(options))) ? 0 : 1;
 }
