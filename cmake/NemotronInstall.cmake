@@ -25,8 +25,7 @@ endfunction()
 # Headers of a folder, written and generated.
 function(nemotron_install_headers folder)
   foreach(root ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
-    get_filename_component(parent ${folder} DIRECTORY)
-    install(DIRECTORY ${root}/${folder} DESTINATION ${NEMOTRON_INSTALL_HEADERS}/${parent} OPTIONAL
+    install(DIRECTORY ${root}/${folder}/ DESTINATION ${NEMOTRON_INSTALL_HEADERS}/${folder} OPTIONAL
             FILES_MATCHING PATTERN "*.h" PATTERN "*.h.inc" PATTERN "*.td" PATTERN "CMakeFiles" EXCLUDE)
   endforeach()
 endfunction()

@@ -26,6 +26,7 @@ Type biasType(ir::LinearOp linear) { return linear.getBias() ? getElementTypeOrS
 /// Whether rows of the matrices of `a` and `b` may stand in one matrix.
 bool canJoin(ir::LinearOp a, ir::LinearOp b) {
   return a.getInput() == b.getInput() && a->getBlock() == b->getBlock() && a.getActivation() == b.getActivation() &&
+         a.getSplitInput() == b.getSplitInput() &&
          biasType(a) == biasType(b) && getElementTypeOrSelf(a.getWeight()) == getElementTypeOrSelf(b.getWeight()) &&
          getElementTypeOrSelf(a.getResult()) == getElementTypeOrSelf(b.getResult());
 }
@@ -127,7 +128,8 @@ private:
     ir::LinearOp first = linears.front();
     int64_t width = cast<RankedTensorType>(weight.getType()).getDimSize(0);
     Type type = first.getType().clone({ShapedType::kDynamic, width});
-    auto joined = builder.create<ir::LinearOp>(loc, type, first.getInput(), weight, bias, first.getActivationAttr());
+    auto joined = builder.create<ir::LinearOp>(loc, type, first.getInput(), weight, bias, first.getActivationAttr(),
+                                              first.getSplitInputAttr());
     SmallVector<Type> types = llvm::map_to_vector(linears, [](ir::LinearOp linear) -> Type { return linear.getType(); });
     auto split = builder.create<ir::SplitOp>(loc, types, joined);
 

@@ -30,7 +30,7 @@ Exit codes: 0 done; 1 failure: a checkpoint that is damaged or not supported, a 
 2 wrong flags; 128 + n ended by signal n (130: Ctrl-C).)";
 
 struct Texts {
-  std::string emit = "plan", dtype = "bf16", kv_cache_dtype, quantize;
+  std::string emit = "plan", dtype = "bf16", kv_cache_dtype, quantize, activations = "auto";
   std::vector<std::string> insertions;
 };
 
@@ -40,6 +40,10 @@ void AddFlags(CLI::App& app, CompileOptions& options, Texts& texts, uint64_t& sh
   app.add_option("-o,--output", options.output, "file to write; IR goes to stdout without it");
   app.add_option("--dtype", texts.dtype, "of matrices and embedding: bf16 or f32")->capture_default_str();
   app.add_option("--kv-cache-dtype", texts.kv_cache_dtype, "bf16 or f32; by default that of --dtype");
+  app.add_option("--activations", texts.activations,
+                 "input of BF16 matrices: bf16, or bf16x2 (two numbers each, for twice the multiply-adds); auto: bf16x2 for models "
+                 "with experts")
+      ->capture_default_str();
   app.add_flag("--bf16-rope-frequencies", options.bf16_rope_frequencies,
                "round rotary frequencies to BF16, as a model cast to BF16 as a whole has them");
   app.add_option("--target", options.target, "device that the plan is for: cpu")->capture_default_str();
@@ -105,6 +109,12 @@ std::string ReadTexts(const Texts& texts, CompileOptions* options) {
     if (!options->kv_cache_dtype.has_value()) {
       return fmt::format("--kv-cache-dtype {}: expected bf16 or f32", texts.kv_cache_dtype);
     }
+  }
+  if (texts.activations != "auto" && texts.activations != "bf16" && texts.activations != "bf16x2") {
+    return fmt::format("--activations {}: expected auto, bf16 or bf16x2", texts.activations);
+  }
+  if (texts.activations != "auto") {
+    options->split_inputs = texts.activations == "bf16x2";
   }
   for (const std::string& insertion : texts.insertions) {
     const size_t colon = insertion.find(':');

@@ -22,6 +22,7 @@ struct CompileOptions {
   runtime::DType dtype = runtime::DType::kBF16;
   std::optional<runtime::DType> kv_cache_dtype;
   bool bf16_rope_frequencies = false;
+  std::optional<bool> split_inputs;
   std::string target = "cpu";
   int threads = 0;
 

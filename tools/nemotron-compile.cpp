@@ -207,6 +207,7 @@ static FailureOr<frontends::ImportedModel> importModel(MLIRContext *context, con
   frontends::ImportOptions import;
   import.dtype = options.dtype;
   import.kvCacheDtype = options.kv_cache_dtype;
+  import.splitInputs = options.split_inputs;
   import.bf16RopeFrequencies = options.bf16_rope_frequencies;
   return options.random_weights.empty() ? frontends::importHuggingFace(context, options.checkpoint, import)
                                         : frontends::importRandomWeights(context, options.random_weights, import);

@@ -100,7 +100,8 @@ static DispatchSpec lowerOp(ir::LinearOp op) {
   DispatchSpec spec("cpu.linear");
   spec.input("input", op.getInput()).output("output", op.getResult());
   spec.weight("weight", op.getWeight(), panelFormat(op.getWeight())).weight("bias", op.getBias(), vectorFormat(op));
-  return spec.parameter("activation", activationName(op, op.getActivation()));
+  spec.parameter("activation", activationName(op, op.getActivation()));
+  return spec.parameter("split_input", BoolAttr::get(op.getContext(), op.getSplitInput()));
 }
 
 static DispatchSpec lowerOp(ir::RotaryEmbeddingOp op) {
@@ -184,7 +185,8 @@ static DispatchSpec lowerOp(ir::MoeExpertsOp op) {
   DispatchSpec spec("cpu.moe_experts");
   spec.input("input", op.getInput()).input("indices", op.getIndices()).input("weights", op.getWeights());
   spec.output("output", op.getResult());
-  return spec.weight("up", op.getUp(), panelFormat(op.getUp())).weight("down", op.getDown(), panelFormat(op.getDown()));
+  spec.weight("up", op.getUp(), panelFormat(op.getUp())).weight("down", op.getDown(), panelFormat(op.getDown()));
+  return spec.parameter("split_input", BoolAttr::get(op.getContext(), op.getSplitInput()));
 }
 
 //===----------------------------------------------------------------------===//

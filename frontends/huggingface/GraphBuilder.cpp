@@ -120,7 +120,7 @@ Value GraphBuilder::linear(StringRef name, StringRef tensor, Value x) {
   Value weight = matrix(name, (tensor + ".weight").str());
   Value bias = optionalWeightF32((name + ".bias").str(), (tensor + ".bias").str());
   const int64_t width = cast<RankedTensorType>(weight.getType()).getDimSize(0);
-  return create<ir::LinearOp>(name, activations(width), x, weight, bias);
+  return create<ir::LinearOp>(name, activations(width), x, weight, bias, ir::Activation::None, splitInputs());
 }
 
 ResultRange GraphBuilder::split(StringRef name, Value x, ArrayRef<int64_t> widths) {

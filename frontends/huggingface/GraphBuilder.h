@@ -51,6 +51,7 @@ public:
   /// Declares `@layers.<i>.<name>`.
   mlir::FlatSymbolRefAttr state(llvm::StringRef name, ir::StateKind kind, llvm::ArrayRef<int64_t> shape,
                                 mlir::Type type);
+  bool splitInputs() const { return options.splitInputs.value_or(false); }
   bool bf16RopeFrequencies() const { return options.bf16RopeFrequencies; }
   mlir::Type kvCacheType() const { return elementType(options.kvCacheDtype.value_or(options.dtype)); }
   mlir::Type f32() { return builder.getF32Type(); }

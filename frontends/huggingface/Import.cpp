@@ -105,7 +105,10 @@ FailureOr<ImportedModel> nemotron::frontends::importCheckpoint(MLIRContext *cont
   if (failed(numParameters))
     return failure();
 
-  GraphBuilder builder(context, source, naming, common(config), options);
+  ImportOptions resolved = options;
+  if (!resolved.splitInputs)
+    resolved.splitInputs = options.dtype == DType::kBF16 && layersBlockType(config).find('E') != std::string::npos;
+  GraphBuilder builder(context, source, naming, common(config), resolved);
   if (const auto *hybrid = std::get_if<NemotronHConfig>(&config))
     buildNemotronH(builder, *hybrid);
   else

@@ -33,7 +33,14 @@ Status CheckRange(std::string_view what, uint64_t value, uint64_t minimum, uint6
   return OkStatus();
 }
 
-std::span<const int64_t> ShapeOf(const flatbuffers::Vector<int64_t>& shape) { return {shape.data(), shape.size()}; }
+/// The flatbuffers verifier aligns the length of a vector, not its elements.
+StatusOr<std::span<const int64_t>> ShapeOf(const std::string& what, const flatbuffers::Vector<int64_t>& shape) {
+  const auto* data = shape.Data();
+  if (reinterpret_cast<uintptr_t>(data) % alignof(int64_t) != 0) {
+    return DataLoss("{} has a shape at a misaligned place in the metadata", what);
+  }
+  return std::span(reinterpret_cast<const int64_t*>(data), shape.size());
+}
 
 Status CheckSegment(const std::string& what, const schema::Segment& segment, uint64_t metadata_offset) {
   const uint64_t offset = segment.offset_bytes();
@@ -90,8 +97,8 @@ Status CheckWeights(const schema::Plan& plan, uint64_t metadata_offset) {
     RETURN_IF_ERROR(ValidateEnum(what + " dtype", static_cast<int>(weight.dtype()), 8));
     RETURN_IF_ERROR(ValidateEnum(what + " layout", static_cast<int>(weight.layout()), 2));
     RETURN_IF_ERROR(CheckSegment(what, *weight.segment(), metadata_offset));
-    const StatusOr<int64_t> bytes =
-        WeightBytes(static_cast<DType>(weight.dtype()), weight.layout(), ShapeOf(*weight.shape()));
+    ASSIGN_OR_RETURN(const std::span<const int64_t> shape, ShapeOf(what, *weight.shape()));
+    const StatusOr<int64_t> bytes = WeightBytes(static_cast<DType>(weight.dtype()), weight.layout(), shape);
     if (!bytes.ok()) {
       return DataLoss("{} {}", what, bytes.status().message());
     }
@@ -107,7 +114,7 @@ Status CheckState(const std::string& what, const schema::State& state, uint64_t 
   RETURN_IF_ERROR(ValidateEnum(what + " kind", static_cast<int>(state.kind()), 3));
   RETURN_IF_ERROR(ValidateEnum(what + " dtype", static_cast<int>(state.dtype()), 8));
   const bool in_pages = state.kind() == schema::StateKind::KvCache;
-  const std::span<const int64_t> shape = ShapeOf(*state.shape());
+  ASSIGN_OR_RETURN(const std::span<const int64_t> shape, ShapeOf(what, *state.shape()));
   const size_t rank = state.kind() == schema::StateKind::Conv ? 2 : 3;
   if (shape.size() != rank) {
     return DataLoss("{} has {} dimensions, expected {} for kind {}", what, shape.size(), rank,

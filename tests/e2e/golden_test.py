@@ -51,6 +51,22 @@ class Golden(Case):
                 # The logits of nemotron-4-mha have a standard deviation of 10, those of the others of about 1.
                 self.check_f32(name, DATA / "goldens" / name, 1e-3 if name == "nemotron-4-mha" else 1e-4)
 
+    def test_every_instruction_set(self):
+        for isa in ("portable", "avx2", "avx512", "avx512bf16"):
+            for name in ("nemotron-h-moe", "nemotron-4"):
+                golden = read_safetensors(DATA / "goldens" / name / "golden.safetensors")
+                out = self.tmp / "logits.safetensors"
+                for dtype, tolerance in (("f32", 1e-4), ("bf16", 0.1)):
+                    done = run("nemotron-run", self.plan(f"{name}-{dtype}"), "--prompt-ids",
+                               self.write("ids.json", json.dumps(list(golden["input_ids"][1]))), "-n", 0, "--logits-out", out,
+                               "--cpu-isa", isa, check=False)
+                    if done.returncode != 0:
+                        self.assertIn("this machine has no", done.stderr)
+                        continue
+                    worst = max(abs(a - b) for a, b in zip(read_safetensors(out)["logits"][1], golden["logits"][1]))
+                    print(f"{name} {dtype} {isa}: largest difference of logits {worst:.2e}")
+                    self.assertLess(worst, tolerance)
+
     def test_f32_tiny(self):
         self.check_f32("nemotron-h-tiny", TINY, 1e-4)
 

@@ -66,7 +66,7 @@ func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x512
   %n2 = nemotron.get_weight @layers.0.norm : tensor<64xbf16>
   %f = nemotron.rms_norm %s, %n2 {eps = 1.0e-5 : f32} : tensor<?x64xf32>, tensor<64xbf16>
   // CHECK: %[[L:.*]] = plan.buffer "linear" : !plan.buffer<row, 512, f32>
-  // CHECK: plan.dispatch "cpu.linear" {{.*}} weights(weight = @embeddings.panel) {activation = "none"}
+  // CHECK: plan.dispatch "cpu.linear" {{.*}} weights(weight = @embeddings.panel) {activation = "none", split_input = false}
   %l = nemotron.linear %f, %e : (tensor<?x64xf32>, tensor<512x64xbf16>) -> tensor<?x512xf32>
   // CHECK: plan.return %[[L]]
   return %l : tensor<?x512xf32>
@@ -121,7 +121,7 @@ func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x16x
   // CHECK: plan.buffer "add_rms_norm.output"
   // CHECK: "cpu.add_rms_norm" ins(residual
   %sum2, %arn = nemotron.add_rms_norm %sum, %aln, %vec {eps = 1.0e-5 : f32} : tensor<?x8xf32>, tensor<8xf32>
-  // CHECK: "cpu.linear" {{.*}} weights(bias = @vec, weight = @mat) {activation = "relu2"}
+  // CHECK: "cpu.linear" {{.*}} weights(bias = @vec, weight = @mat) {activation = "relu2", split_input = false}
   %lin = nemotron.linear %arn, %mat bias %vec {activation = #nemotron.activation<relu2>}
       : (tensor<?x8xf32>, tensor<8x8xf16>, tensor<8xf32>) -> tensor<?x8xf32>
   // CHECK: "cpu.rotary_embedding" {{.*}} {bf16_frequencies = false, head_dim = 4 : i64, position_scale = 5.000000e-01 : f32, rotary_dim = 2 : i64, theta = 1.000000e+04 : f32}

@@ -29,6 +29,13 @@ void PackedMatrix::PrepareInput(const float* row, std::byte* prepared) const {
     auto* rounded = reinterpret_cast<uint16_t*>(prepared);
     kernels_->round_to_bf16(row, k_, rounded);
     std::fill(rounded + k_, rounded + PanelDepth(dtype_, k_), uint16_t{0});
+    if (split_) {
+      uint16_t* low = rounded + OperandRowBytes() / 2;
+      for (int64_t i = 0; i < k_; ++i) {  // the difference is exact
+        low[i] = F32ToBF16(row[i] - BF16ToF32(rounded[i]));
+      }
+      std::fill(low + k_, low + PanelDepth(dtype_, k_), uint16_t{0});
+    }
   } else {
     std::memcpy(prepared, row, k_ * sizeof(float));
   }
@@ -40,6 +47,7 @@ void PackedMatrix::Multiply(const std::byte* input, int64_t num_rows, int64_t fi
   LinearTile tile;
   tile.input = input;
   tile.input_stride = InputRowBytes() / SizeOf(dtype_);
+  tile.low_offset = split_ ? OperandRowBytes() / SizeOf(dtype_) : 0;
   tile.panels = panels_ + first_panel * PanelElements(dtype_, k_) * SizeOf(dtype_);
   tile.depth = PanelDepth(dtype_, k_);
   tile.num_panels = num_panels;
@@ -113,10 +121,11 @@ PreparedOr PrepareLinear(const DispatchArguments& arguments) {
   args.Check(linear->input.space == linear->output.space, "input and output count different things");
   linear->bias = args.OptionalVector("bias", n);
   const std::string activation = args.String("activation");
+  const bool split_input = args.Bool("split_input");
   args.Check(activation == "none" || activation == "relu2", "activation is '{}', expected none or relu2", activation);
   RETURN_IF_ERROR(args.Finish());
   linear->relu2 = activation == "relu2";
-  linear->matrix = PackedMatrix(weight.dtype, weight.data.data(), n, linear->input.columns);
+  linear->matrix = PackedMatrix(weight.dtype, weight.data.data(), n, linear->input.columns, split_input);
   linear->max_units = linear->input.space == Space::kToken ? arguments.max_tokens : arguments.max_rows;
   linear->num_threads = arguments.num_threads;
   return linear;

@@ -13,8 +13,14 @@ namespace nemotron::runtime::cpu {
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  PackedMatrix(DType dtype, const std::byte* panels, int64_t n, int64_t k)
-      : kernels_(&GetLinearKernels(CurrentIsa())), dtype_(dtype), panels_(panels), n_(n), k_(k) {}
+  /// `split_input` (BF16 only): each input is the sum of two BF16 numbers instead of one.
+  PackedMatrix(DType dtype, const std::byte* panels, int64_t n, int64_t k, bool split_input = false)
+      : kernels_(&GetLinearKernels(CurrentIsa())),
+        dtype_(dtype),
+        split_(split_input && dtype == DType::kBF16),
+        panels_(panels),
+        n_(n),
+        k_(k) {}
 
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
@@ -22,7 +28,7 @@ class PackedMatrix {
   int64_t size_bytes() const { return PanelMatrixBytes(dtype_, n_, k_); }
 
   /// Bytes of one row of prepared input, a multiple of 64.
-  int64_t InputRowBytes() const { return (PanelDepth(dtype_, k_) * SizeOf(dtype_) + 63) / 64 * 64; }
+  int64_t InputRowBytes() const { return OperandRowBytes() * (split_ ? 2 : 1); }
   /// Rounds a row [k] to the operand type and pads it.
   void PrepareInput(const float* row, std::byte* prepared) const;
 
@@ -31,8 +37,11 @@ class PackedMatrix {
                 float* output, int64_t output_row_bytes) const;
 
  private:
+  int64_t OperandRowBytes() const { return (PanelDepth(dtype_, k_) * SizeOf(dtype_) + 63) / 64 * 64; }
+
   const LinearKernels* kernels_ = nullptr;
   DType dtype_ = DType::kF32;
+  bool split_ = false;
   const std::byte* panels_ = nullptr;
   int64_t n_ = 0, k_ = 0;
 };

@@ -76,6 +76,6 @@ constexpr int64_t kPrefetchElements = 512;
 
 }  // namespace
 
-const LinearKernels kLinearAvx2 = {RunTile<false>, RunTile<true>, RoundToBF16};
+const LinearKernels kLinearAvx2 = {RunF32, RunBF16, RoundToBF16};
 
 }  // namespace nemotron::runtime::cpu

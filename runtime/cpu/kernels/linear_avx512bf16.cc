@@ -29,6 +29,6 @@ struct Ops : Avx512Ops {
 
 }  // namespace
 
-const LinearKernels kLinearAvx512Bf16 = {RunTile<false>, RunTile<true>, RoundToBF16};
+const LinearKernels kLinearAvx512Bf16 = {RunF32, RunBF16, RoundToBF16};
 
 }  // namespace nemotron::runtime::cpu

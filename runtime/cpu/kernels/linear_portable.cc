@@ -73,6 +73,6 @@ constexpr int64_t kPrefetchElements = 0;
 
 }  // namespace
 
-const LinearKernels kLinearPortable = {RunTile<false>, RunTile<true>, RoundToBF16};
+const LinearKernels kLinearPortable = {RunF32, RunBF16, RoundToBF16};
 
 }  // namespace nemotron::runtime::cpu

@@ -13,7 +13,7 @@ constexpr int64_t kBlockDepth = 1024;
 // All loops over rows and panels are unrolled, the first and last too: the compiler keeps `sums` in registers only if no index
 // into it is variable.
 
-template <bool kBF16, int kRows, int kPanels>
+template <bool kBF16, bool kSplit, int kRows, int kPanels>
 inline __attribute__((always_inline)) void RegisterTile(const LinearTile& tile, int64_t row, int64_t panel, int64_t k_begin, int64_t k_end) {
   using Element = std::conditional_t<kBF16, uint16_t, float>;
   constexpr int64_t kStep = kBF16 ? 2 : 1;
@@ -51,6 +51,13 @@ inline __attribute__((always_inline)) void RegisterTile(const LinearTile& tile, 
 #pragma GCC unroll 16
         for (int p = 0; p < kPanels; ++p) {
           sums[r][p] = Ops::MultiplyAddBF16(sums[r][p], x, w[p]);
+        }
+        if constexpr (kSplit) {
+          const auto low = Ops::BroadcastBF16(input + r * tile.input_stride + tile.low_offset + k);
+#pragma GCC unroll 16
+          for (int p = 0; p < kPanels; ++p) {
+            sums[r][p] = Ops::MultiplyAddBF16(sums[r][p], low, w[p]);
+          }
         }
       }
     } else {
@@ -91,22 +98,22 @@ inline __attribute__((always_inline)) void RegisterTile(const LinearTile& tile, 
 }
 
 /// All panels for rows [row, row + kRows).
-template <bool kBF16, int kRows, int kPanels>
+template <bool kBF16, bool kSplit, int kRows, int kPanels>
 void RowTile(const LinearTile& tile, int64_t row, int64_t k_begin, int64_t k_end) {
   int64_t panel = 0;
   for (; panel + kPanels <= tile.num_panels; panel += kPanels) {
-    RegisterTile<kBF16, kRows, kPanels>(tile, row, panel, k_begin, k_end);
+    RegisterTile<kBF16, kSplit, kRows, kPanels>(tile, row, panel, k_begin, k_end);
   }
   for (; panel < tile.num_panels; ++panel) {
-    RegisterTile<kBF16, kRows, 1>(tile, row, panel, k_begin, k_end);
+    RegisterTile<kBF16, kSplit, kRows, 1>(tile, row, panel, k_begin, k_end);
   }
 }
 
-template <bool kBF16>
-void RunTile(const LinearTile& tile) {
+template <bool kBF16, bool kSplit>
+void RunTileOf(const LinearTile& tile) {
   constexpr int kRows = Ops::kTileRows, kPanels = Ops::kTilePanels;
   if (tile.num_rows == 1) {
-    return RowTile<kBF16, 1, Ops::kStreamPanels>(tile, 0, 0, tile.depth);
+    return RowTile<kBF16, kSplit, 1, Ops::kStreamPanels>(tile, 0, 0, tile.depth);
   }
   for (int64_t k_begin = 0; k_begin < tile.depth; k_begin += kBlockDepth) {
     const int64_t k_end = std::min(tile.depth, k_begin + kBlockDepth);
@@ -120,21 +127,24 @@ void RunTile(const LinearTile& tile) {
       part.bias = tile.bias == nullptr ? nullptr : tile.bias + panel * kPanelRows;
       int64_t row = 0;
       for (; row + kRows <= tile.num_rows; row += kRows) {
-        RowTile<kBF16, kRows, kPanels>(part, row, k_begin, k_end);
+        RowTile<kBF16, kSplit, kRows, kPanels>(part, row, k_begin, k_end);
       }
       if (row + kRows / 2 <= tile.num_rows) {
-        RowTile<kBF16, kRows / 2, kPanels>(part, row, k_begin, k_end);
+        RowTile<kBF16, kSplit, kRows / 2, kPanels>(part, row, k_begin, k_end);
         row += kRows / 2;
       }
       for (; row + 2 <= tile.num_rows; row += 2) {
-        RowTile<kBF16, 2, kPanels>(part, row, k_begin, k_end);
+        RowTile<kBF16, kSplit, 2, kPanels>(part, row, k_begin, k_end);
       }
       if (row < tile.num_rows) {
-        RowTile<kBF16, 1, kPanels>(part, row, k_begin, k_end);
+        RowTile<kBF16, kSplit, 1, kPanels>(part, row, k_begin, k_end);
       }
     }
   }
 }
+
+void RunF32(const LinearTile& tile) { RunTileOf<false, false>(tile); }
+void RunBF16(const LinearTile& tile) { tile.low_offset == 0 ? RunTileOf<true, false>(tile) : RunTileOf<true, true>(tile); }
 
 void RoundToBF16(const float* input, int64_t size, uint16_t* output) {
   for (int64_t i = 0; i < size; ++i) {

@@ -11,6 +11,7 @@ namespace nemotron::runtime::cpu {
 struct LinearTile {
   const void* input;          ///< rows of BF16 (for BF16 panels) or F32, padded with zeros to the depth of a panel
   int64_t input_stride;       ///< elements between rows
+  int64_t low_offset;         ///< BF16: elements from a row to the second number of each of its sums; 0: there is none
   const void* panels;         ///< first panel of the run
   int64_t depth;              ///< K, padded to the interleave
   int64_t num_panels;

@@ -119,6 +119,7 @@ class MoeExperts : public PreparedDispatch {
   WeightArgument up, down;
   int64_t num_experts = 1, num_picks = 1, width = 1, expert_width = 1, max_tokens = 0;
   int num_threads = 1;
+  bool split_input = false;
 
   int64_t ScratchBytes() const override { return Layout(max_tokens).total; }
   int64_t WeightBytes() const override {
@@ -184,7 +185,7 @@ class MoeExperts : public PreparedDispatch {
   }
 
   PackedMatrix Matrix(const WeightArgument& weight, int64_t expert, int64_t n, int64_t k) const {
-    return PackedMatrix(weight.dtype, weight.data.data() + expert * PanelMatrixBytes(weight.dtype, n, k), n, k);
+    return PackedMatrix(weight.dtype, weight.data.data() + expert * PanelMatrixBytes(weight.dtype, n, k), n, k, split_input);
   }
 
   /// Rows of an expert are those of its tokens, in order.
@@ -275,6 +276,7 @@ PreparedOr PrepareMoeExperts(const DispatchArguments& arguments) {
   moe->num_experts = moe->up.shape[0];
   moe->expert_width = moe->up.shape[1];
   moe->down = args.Weight("down", {moe->num_experts, moe->width, moe->expert_width}, Layout::kPanel, /*has_bf16=*/true);
+  moe->split_input = args.Bool("split_input");
   args.Check(moe->up.dtype == moe->down.dtype, "up is {}, down is {}", DTypeName(moe->up.dtype), DTypeName(moe->down.dtype));
   RETURN_IF_ERROR(args.Finish());
   moe->max_tokens = arguments.max_tokens;

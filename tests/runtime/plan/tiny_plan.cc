@@ -188,7 +188,8 @@ class TinyPlanBuilder {
     };
     Dispatch("cpu.moe_experts", -1,
              {Input("input", x), Input("indices", indices), Input("weights", weights), Output("output", mixed),
-              Weight("up", stack("up")), Weight("down", stack("down"))});
+              Weight("up", stack("up")), Weight("down", stack("down"))},
+             {Bool("split_input", false)});
     return mixed;
   }
 
@@ -260,7 +261,7 @@ class TinyPlanBuilder {
 
   void Linear(const std::string& name, int layer, uint32_t input, uint32_t output, int64_t rows) {
     Dispatch("cpu.linear", layer, {Input("input", input), Output("output", output), Weight("weight", Matrix(name, rows, true))},
-             {Text("activation", "none")});
+             {Text("activation", "none"), Bool("split_input", false)});
   }
 
   uint32_t AddState(const std::string& name, schema::StateKind kind, std::vector<int64_t> shape) {
