@@ -258,7 +258,7 @@ static int writePlan(ModuleOp module, frontends::ImportedModel &model, const Com
 
 static int compile(MLIRContext *context, const CompileOptions &options) {
   auto start = std::chrono::steady_clock::now();
-  PassManager manager(context);
+  PassManager manager(context, ModuleOp::getOperationName());
   std::string pipeline;
   if (std::optional<int> code = buildPipeline(manager, options, pipeline)) {
     return *code;

@@ -212,7 +212,7 @@ class Runner {
     if (options_.prompt_file.has_value()) {
       ASSIGN_OR_RETURN(text, ReadText(*options_.prompt_file));
     }
-    return tokenizer->Encode(text, add_special);
+    return add_special ? EncodePrompt(*plan_, *tokenizer, text) : tokenizer->Encode(text, /*add_special_tokens=*/false);
   }
 
   StatusOr<SequenceId> StartSequence() {
@@ -350,7 +350,7 @@ class Runner {
         }
       }
       ASSIGN_OR_RETURN(const int64_t length, engine_->Length(sequence));
-      ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer->Encode(line, /*add_special_tokens=*/length == 0));
+      ASSIGN_OR_RETURN(std::vector<int32_t> tokens, length == 0 ? EncodePrompt(*plan_, *tokenizer, line) : tokenizer->Encode(line, /*add_special_tokens=*/false));
       if (pending.has_value()) {
         tokens.insert(tokens.begin(), *pending);
       }

@@ -107,6 +107,15 @@ StatusOr<bool> Prefill(Engine& engine, SequenceId sequence, std::span<const int3
 
 }  // namespace
 
+StatusOr<std::vector<int32_t>> EncodePrompt(const Plan& plan, const Tokenizer& tokenizer, std::string_view text) {
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.Encode(text, /*add_special_tokens=*/true));
+  const int32_t bos = plan.root().model()->bos_token_id();
+  if (ids.size() >= 2 && ids[0] == bos && ids[1] == bos) {
+    ids.erase(ids.begin());
+  }
+  return ids;
+}
+
 const char* FinishReasonName(FinishReason reason) {
   switch (reason) {
     case FinishReason::kLength:

@@ -13,6 +13,10 @@
 
 namespace nemotron::runtime {
 
+/// Token ids of a prompt, with the special tokens of the tokenizer's template. A text that itself begins with the BOS token, as
+/// one from a chat template does, gets no second one: two would change the answer.
+StatusOr<std::vector<int32_t>> EncodePrompt(const Plan& plan, const Tokenizer& tokenizer, std::string_view text);
+
 enum class FinishReason { kLength, kEndOfSequence, kStopString, kCancelled, kContextFull };
 /// "length", "eos", "stop", "cancelled", "context".
 const char* FinishReasonName(FinishReason reason);

@@ -80,9 +80,9 @@ private:
 
   void report(int64_t layer, const LayerCount &count) {
     std::string name = layer < 0 ? "outside of layers" : "layer " + std::to_string(layer);
-    getOperation().emitRemark() << llvm::formatv("{0}: {1} ops, {2:F3} MFLOP a token, {3:F3} MB of weights", name,
-                                                 count.numOps, count.flops / 1e6, count.weightBytes / 1e6)
-                                       .str();
+    emitRemark(getOperation().getLoc()) << llvm::formatv("{0}: {1} ops, {2:F3} MFLOP a token, {3:F3} MB of weights",
+                                                         name, count.numOps, count.flops / 1e6, count.weightBytes / 1e6)
+                                               .str();
   }
 
   Option<int64_t> context{*this, "context", llvm::cl::desc("Positions that an attention reads"), llvm::cl::init(0)};
