@@ -1,5 +1,5 @@
-# What `cmake --install` puts where. Commands go to bin, shared libraries to lib, headers to include/nemotron as they are
-# included (`#include "passes/Passes.h"`), nemotron.h of the C interface to include, and the package for
+# What `cmake --install` puts where. Commands go to bin, shared libraries to lib, headers to include/nemotron as they
+# are included (`#include "passes/Passes.h"`), nemotron.h of the C interface to include, and the package for
 # find_package(Nemotron) to lib/cmake/Nemotron. The tree may be moved: commands and libraries find each other by where
 # they are, and MLIR by where the build found it.
 

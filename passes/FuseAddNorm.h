@@ -1,4 +1,4 @@
-//===- FuseAddNorm.h - the decision that both add + norm fusions make ------------------------------------*- C++ -*-===//
+//===- FuseAddNorm.h - the decision that both add + norm fusions make -----------------------------------*- C++ -*-===//
 #ifndef PASSES_FUSEADDNORM_H
 #define PASSES_FUSEADDNORM_H
 

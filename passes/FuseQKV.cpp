@@ -26,12 +26,13 @@ Type biasType(ir::LinearOp linear) { return linear.getBias() ? getElementTypeOrS
 /// Whether rows of the matrices of `a` and `b` may stand in one matrix.
 bool canJoin(ir::LinearOp a, ir::LinearOp b) {
   return a.getInput() == b.getInput() && a->getBlock() == b->getBlock() && a.getActivation() == b.getActivation() &&
-         a.getSplitInput() == b.getSplitInput() &&
-         biasType(a) == biasType(b) && getElementTypeOrSelf(a.getWeight()) == getElementTypeOrSelf(b.getWeight()) &&
+         a.getSplitInput() == b.getSplitInput() && biasType(a) == biasType(b) &&
+         getElementTypeOrSelf(a.getWeight()) == getElementTypeOrSelf(b.getWeight()) &&
          getElementTypeOrSelf(a.getResult()) == getElementTypeOrSelf(b.getResult());
 }
 
-/// The linears of query, key and value, each once, in this order. Empty if there are not at least two that can be joined.
+/// The linears of query, key and value, each once, in this order. Empty if there are not at least two that can be
+/// joined.
 SmallVector<ir::LinearOp> findLinears(ir::AttentionOp attention) {
   SmallVector<ir::LinearOp> linears;
   for (Value value : {attention.getQuery(), attention.getKey(), attention.getValue()}) {
@@ -129,12 +130,13 @@ private:
     int64_t width = cast<RankedTensorType>(weight.getType()).getDimSize(0);
     Type type = first.getType().clone({ShapedType::kDynamic, width});
     auto joined = builder.create<ir::LinearOp>(loc, type, first.getInput(), weight, bias, first.getActivationAttr(),
-                                              first.getSplitInputAttr());
-    SmallVector<Type> types = llvm::map_to_vector(linears, [](ir::LinearOp linear) -> Type { return linear.getType(); });
+                                               first.getSplitInputAttr());
+    SmallVector<Type> types =
+        llvm::map_to_vector(linears, [](ir::LinearOp linear) -> Type { return linear.getType(); });
     auto split = builder.create<ir::SplitOp>(loc, types, joined);
 
-    for (Operation *op : {weight.getDefiningOp(), bias ? bias.getDefiningOp() : nullptr, joined.getOperation(),
-                          split.getOperation()}) {
+    for (Operation *op :
+         {weight.getDefiningOp(), bias ? bias.getDefiningOp() : nullptr, joined.getOperation(), split.getOperation()}) {
       if (op) {
         inheritLayer(op, group);
       }

@@ -53,8 +53,8 @@ struct FuseScanNormPass : public impl::FuseScanNormPassBase<FuseScanNormPass> {
   }
 
 private:
-  /// Before which op the fused one may stand: the scan, or the first op after the gate if nothing that may touch the state
-  /// is on the way. Null if there is no such op.
+  /// Before which op the fused one may stand: the scan, or the first op after the gate if nothing that may touch the
+  /// state is on the way. Null if there is no such op.
   static Operation *findPlace(ir::SsmScanOp scan, Value gate, DominanceInfo &dominance) {
     Operation *point = scan;
     if (dominance.properlyDominates(gate, scan)) {
@@ -85,10 +85,10 @@ private:
     }
     rewriter.setInsertionPoint(point);
     auto fused = rewriter.create<ir::SsmScanGatedNormOp>(
-        fuseLocations(ops.group()), norm.getType(), scan.getX(), scan.getB(), scan.getC(), scan.getDt(),
-        scan.getALog(), scan.getDtBias(), norm.getGate(), skip.getD(), norm.getWeight(), scan.getBatch(),
-        scan.getStateAttr(), scan.getNumHeadsAttr(), scan.getHeadDimAttr(), scan.getNGroupsAttr(),
-        scan.getStateSizeAttr(), scan.getDtMinAttr(), scan.getDtMaxAttr(), norm.getEpsAttr());
+        fuseLocations(ops.group()), norm.getType(), scan.getX(), scan.getB(), scan.getC(), scan.getDt(), scan.getALog(),
+        scan.getDtBias(), norm.getGate(), skip.getD(), norm.getWeight(), scan.getBatch(), scan.getStateAttr(),
+        scan.getNumHeadsAttr(), scan.getHeadDimAttr(), scan.getNGroupsAttr(), scan.getStateSizeAttr(),
+        scan.getDtMinAttr(), scan.getDtMaxAttr(), norm.getEpsAttr());
     inheritLayer(fused, ops.group());
     rewriter.replaceOp(norm, fused);
     rewriter.eraseOp(skip);

@@ -1,4 +1,4 @@
-//===- FusionUtils.h - what fusions have in common -------------------------------------------------------*- C++ -*-===//
+//===- FusionUtils.h - what fusions have in common ------------------------------------------------------*- C++ -*-===//
 #ifndef PASSES_FUSIONUTILS_H
 #define PASSES_FUSIONUTILS_H
 

@@ -1,4 +1,4 @@
-//===- Passes.h - all passes, and how a tool makes them known --------------------------------------------*- C++ -*-===//
+//===- Passes.h - all passes, and how a tool makes them known -------------------------------------------*- C++ -*-===//
 #ifndef PASSES_PASSES_H
 #define PASSES_PASSES_H
 
@@ -15,8 +15,8 @@ namespace nemotron::passes {
 #define GEN_PASS_DECL
 #include "passes/Passes.h.inc"
 
-/// Makes every pass known by name: those of Passes.td and those of PlanPasses.td. Once per process, before pipelines are
-/// parsed.
+/// Makes every pass known by name: those of Passes.td and those of PlanPasses.td. Once per process, before pipelines
+/// are parsed.
 void registerPasses();
 
 } // namespace nemotron::passes

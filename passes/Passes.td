@@ -38,9 +38,9 @@ def FuseAddLayerNormPass : Pass<"nemotron-fuse-add-layer-norm", "::mlir::func::F
 def FuseQKVPass : Pass<"nemotron-fuse-qkv", "::mlir::func::FuncOp"> {
   let summary = "Compute query, key and value of an attention with one matrix";
   let description = [{
-    One matrix of H + 2 Kh heads instead of three: the input, [T, D], is read (and rounded to bf16) once instead of three
-    times, one dispatch replaces three, and the small matrices of keys and values no longer leave cores idle. `split`
-    becomes views in the plan and costs nothing.
+    One matrix of H + 2 Kh heads instead of three: the input, [T, D], is read (and rounded to bf16) once instead of
+    three times, one dispatch replaces three, and the small matrices of keys and values no longer leave cores idle.
+    `split` becomes views in the plan and costs nothing.
 
     ```mlir
     %q = nemotron.linear %x, %wq             %w = nemotron.concat %wq, %wk, %wv
@@ -51,8 +51,8 @@ def FuseQKVPass : Pass<"nemotron-fuse-qkv", "::mlir::func::FuncOp"> {
 
     Queries and keys may pass through `rotary_embedding` on their way. The linears need not be next to each other; the
     fused one stands where the first stood. Nothing is done if the linears differ in their input, in the element type of
-    weights or results, in having a bias (or its element type), or in their activation; if they stand in different blocks; or
-    if a weight is not known above the first linear and is not made of weights only.
+    weights or results, in having a bias (or its element type), or in their activation; if they stand in different
+    blocks; or if a weight is not known above the first linear and is not made of weights only.
   }];
   let statistics = [Statistic<"numFused", "num-fused", "Attentions whose linears were fused">];
 }
@@ -60,8 +60,8 @@ def FuseQKVPass : Pass<"nemotron-fuse-qkv", "::mlir::func::FuncOp"> {
 def FuseLinearActivationPass : Pass<"nemotron-fuse-linear-activation", "::mlir::func::FuncOp"> {
   let summary = "Apply a squared ReLU while the matrix product is still in registers";
   let description = [{
-    Saves one write and one read of [T, F], the widest activation of a model, and one dispatch. With bf16 activations the
-    product is no longer rounded before it is squared.
+    Saves one write and one read of [T, F], the widest activation of a model, and one dispatch. With bf16 activations
+    the product is no longer rounded before it is squared.
 
     ```mlir
     %u = nemotron.linear %x, %w      ->     %y = nemotron.linear %x, %w {activation = #nemotron.activation<relu2>}
@@ -76,8 +76,8 @@ def FuseLinearActivationPass : Pass<"nemotron-fuse-linear-activation", "::mlir::
 def FuseConvActivationPass : Pass<"nemotron-fuse-conv-activation", "::mlir::func::FuncOp"> {
   let summary = "Apply SiLU to the sums of a causal convolution";
   let description = [{
-    Saves one write and one read of [T, C], the channels of x, B and C of a Mamba-2 layer, and one dispatch. The convolution,
-    which uses a state, does not move. With bf16 activations the sum is no longer rounded before SiLU.
+    Saves one write and one read of [T, C], the channels of x, B and C of a Mamba-2 layer, and one dispatch. The
+    convolution, which uses a state, does not move. With bf16 activations the sum is no longer rounded before SiLU.
 
     ```mlir
     %u = nemotron.causal_conv1d %x, %w ...    ->    %y = nemotron.causal_conv1d %x, %w ... {activation = silu}
@@ -103,8 +103,9 @@ def FuseScanNormPass : Pass<"nemotron-fuse-scan-norm", "::mlir::func::FuncOp"> {
     ```
 
     The fused op stands where the scan stood, or, if the gate is computed later, right after the gate, as long as no op
-    on the way may touch the state of the scan. Nothing is done if the output of scan or skip has another use, if the skip adds
-    another value than the input of the scan, or if scan and norm differ in their groups, scan and skip in their heads.
+    on the way may touch the state of the scan. Nothing is done if the output of scan or skip has another use, if the
+    skip adds another value than the input of the scan, or if scan and norm differ in their groups, scan and skip in
+    their heads.
   }];
   let statistics = [Statistic<"numFused", "num-fused", "Scans fused">];
 }
@@ -112,9 +113,9 @@ def FuseScanNormPass : Pass<"nemotron-fuse-scan-norm", "::mlir::func::FuncOp"> {
 def DropDeadPass : Pass<"nemotron-drop-dead", "::mlir::ModuleOp"> {
   let summary = "Remove what has no influence on the result of a step";
   let description = [{
-    Removes ops without side effects whose results nobody uses, then whole dead layers: an op that uses a state has a side
-    effect, but one that only its own later steps can see. Such ops go if the results of all ops that use the
-    state are unused. At last, weights and states that no op uses any more, so that no plan holds them.
+    Removes ops without side effects whose results nobody uses, then whole dead layers: an op that uses a state has a
+    side effect, but one that only its own later steps can see. Such ops go if the results of all ops that use the state
+    are unused. At last, weights and states that no op uses any more, so that no plan holds them.
 
     ```mlir
     nemotron.weight @layers.1.in_proj ...

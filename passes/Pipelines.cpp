@@ -1,11 +1,11 @@
 //===- Pipelines.cpp - the passes of a compilation, in their order ------------------------------------------------===//
 #include "passes/Pipelines.h"
 
-#include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/StringExtras.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/Passes.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 
@@ -52,7 +52,8 @@ static void addFusions(OpPassManager &passes) {
 LogicalResult buildCompilePipeline(OpPassManager &passes, const PipelineOptions &options, raw_ostream &errors) {
   for (const auto &[point, pipeline] : options.insertions) {
     if (!llvm::is_contained(extensionPoints(), point)) {
-      errors << "no extension point '" << point << "', expected one of: " << llvm::join(extensionPoints(), ", ") << "\n";
+      errors << "no extension point '" << point << "', expected one of: " << llvm::join(extensionPoints(), ", ")
+             << "\n";
       return failure();
     }
   }
@@ -62,16 +63,16 @@ LogicalResult buildCompilePipeline(OpPassManager &passes, const PipelineOptions 
     return failure();
   }
 
-  // Casts to the same type go, equal reads of a weight become one, and what nobody reads goes too: fusions ask whether a
-  // value has one reader, and dead readers must not count.
+  // Casts to the same type go, equal reads of a weight become one, and what nobody reads goes too: fusions ask whether
+  // a value has one reader, and dead readers must not count.
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
   passes.addPass(createDropDeadPass());
 
   addFusions(passes);
 
-  // Fused, but still values and no buffers: the place for passes that know about the final ops, such as a recipe that chooses
-  // which matrices to quantize. They may leave ops and weights unread, which must not get into the plan.
+  // Fused, but still values and no buffers: the place for passes that know about the final ops, such as a recipe that
+  // chooses which matrices to quantize. They may leave ops and weights unread, which must not get into the plan.
   if (failed(addInsertion(passes, options, kAfterFusion, errors))) {
     return failure();
   }
@@ -87,8 +88,8 @@ LogicalResult buildCompilePipeline(OpPassManager &passes, const PipelineOptions 
     return failure();
   }
 
-  // Places in memory depend on the final order of dispatches, so they come last; the verifier stands between any mistake
-  // above, ours or a plugin's, and the file.
+  // Places in memory depend on the final order of dispatches, so they come last; the verifier stands between any
+  // mistake above, ours or a plugin's, and the file.
   passes.addPass(createPlanMemoryPass());
   passes.addPass(createVerifyPlanPass());
   return success();
@@ -106,7 +107,8 @@ struct TextualOptions : public PassPipelineOptions<TextualOptions> {
   Option<std::string> target{*this, "target", llvm::cl::desc("Device that the program runs on"), llvm::cl::init("cpu")};
   Option<std::string> beforeFusion{*this, kBeforeFusion, llvm::cl::desc("Passes to run before fusion")};
   Option<std::string> afterFusion{*this, kAfterFusion, llvm::cl::desc("Passes to run after fusion")};
-  Option<std::string> afterConversion{*this, kAfterConversion, llvm::cl::desc("Passes to run after conversion to a plan")};
+  Option<std::string> afterConversion{*this, kAfterConversion,
+                                      llvm::cl::desc("Passes to run after conversion to a plan")};
 
   PipelineOptions get() const {
     PipelineOptions options;

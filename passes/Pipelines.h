@@ -1,13 +1,13 @@
-//===- Pipelines.h - the passes of a compilation, in their order -------------------------------------------------*- C++ -*-===//
+//===- Pipelines.h - the passes of a compilation, in their order ----------------------------------------*- C++ -*-===//
 #ifndef PASSES_PIPELINES_H
 #define PASSES_PIPELINES_H
 
 #include <map>
 #include <string>
 
+#include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/Support/raw_ostream.h"
-#include "mlir/Pass/PassManager.h"
 
 namespace nemotron::passes {
 
@@ -22,7 +22,8 @@ struct PipelineOptions {
 };
 
 /// Adds the passes that turn the module of a frontend into one that `writePlanFile` accepts. `passes` is a pass manager
-/// of modules. Errors go to `errors`, lines of text: an extension point that does not exist, a pipeline that does not parse.
+/// of modules. Errors go to `errors`, lines of text: an extension point that does not exist, a pipeline that does not
+/// parse.
 llvm::LogicalResult buildCompilePipeline(mlir::OpPassManager &passes, const PipelineOptions &options,
                                          llvm::raw_ostream &errors);
 

@@ -36,6 +36,9 @@ Status CheckRange(std::string_view what, uint64_t value, uint64_t minimum, uint6
 /// The flatbuffers verifier aligns the length of a vector, not its elements.
 StatusOr<std::span<const int64_t>> ShapeOf(const std::string& what, const flatbuffers::Vector<int64_t>& shape) {
   const auto* data = shape.Data();
+  if (shape.size() == 0) {
+    return std::span<const int64_t>();
+  }
   if (reinterpret_cast<uintptr_t>(data) % alignof(int64_t) != 0) {
     return DataLoss("{} has a shape at a misaligned place in the metadata", what);
   }

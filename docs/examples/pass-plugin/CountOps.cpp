@@ -3,17 +3,19 @@
 
 #include <map>
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
 using namespace nemotron;
 
 namespace {
 
-double numElements(Value tensor) { return static_cast<double>(cast<RankedTensorType>(tensor.getType()).getNumElements()); }
+double numElements(Value tensor) {
+  return static_cast<double>(cast<RankedTensorType>(tensor.getType()).getNumElements());
+}
 
 int64_t sizeBytes(Value tensor) {
   auto type = cast<RankedTensorType>(tensor.getType());

@@ -1,4 +1,4 @@
-//===- Passes.h - the passes of this plugin --------------------------------------------------------------*- C++ -*-===//
+//===- Passes.h - the passes of this plugin -------------------------------------------------------------*- C++ -*-===//
 #ifndef COUNTOPS_PASSES_H
 #define COUNTOPS_PASSES_H
 

@@ -24,7 +24,8 @@ def run(*command, check=True):
     environment = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, env=environment)
     if check and done.returncode != 0:
-        raise AssertionError(f"{' '.join(map(str, command))}\nexited with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        text = " ".join(map(str, command))
+        raise AssertionError(f"{text}\nexited with {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
 
 
@@ -61,7 +62,8 @@ class InstalledTree(unittest.TestCase):
 
     def test_commands_use_the_libraries_beside_them(self):
         for command in ("nemotron-opt", "nemotron-compile"):
-            libraries = [line for line in run("ldd", PREFIX / "bin" / command).stdout.splitlines() if "Nemotron" in line]
+            lines = run("ldd", PREFIX / "bin" / command).stdout.splitlines()
+            libraries = [line for line in lines if "libNemotron" in line]
             self.assertTrue(libraries)
             for line in libraries:
                 self.assertIn(str(PREFIX), os.path.realpath(line.split("=>")[1].split()[0]), line)
@@ -83,7 +85,7 @@ class InstalledTree(unittest.TestCase):
 
 class PluginInOpt(unittest.TestCase):
     def opt(self, passes, check=True):
-        return tool("nemotron-opt", HERE / "layers.mlir", f"--load-pass-plugin={PLUGIN}",
+        return tool("nemotron-opt", HERE / "Inputs" / "layers.mlir", f"--load-pass-plugin={PLUGIN}",
                     f"--pass-pipeline=builtin.module({passes})", check=check)
 
     def test_counts_ops(self):
@@ -105,10 +107,6 @@ class PluginInOpt(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("layer 7 has 0 adds to the residual stream, expected 1", done.stderr)
 
-    def test_a_fused_layer(self):
-        done = self.opt(f"nemotron-compile-pipeline{{after-conversion={DROP % 0}}}", check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)  # no function is left after conversion
-
 
 class PluginInCompile(unittest.TestCase):
     def compile(self, name, *arguments, check=True):
@@ -126,9 +124,9 @@ class PluginInCompile(unittest.TestCase):
 
     def test_a_plan_without_two_layers_runs(self):
         whole, _ = self.compile("whole.plan")
-        pruned, _ = self.compile("pruned.plan", "--insert-pass", f"before-fusion:{DROP % '4,5'}")
+        pruned, _ = self.compile("pruned.plan", "--insert-pass", f"before-fusion:{DROP % '0,1'}")
         self.assertLess(pruned.stat().st_size, whole.stat().st_size)
-        texts = [tool("nemotron-run", plan, "--prompt", "In the beginning", "-n", "8", "--temperature", "0").stdout
+        texts = [tool("nemotron-run", plan, "--prompt", "In the beginning", "-n", "16", "--temperature", "0").stdout
                  for plan in (whole, pruned)]
         self.assertTrue(all(texts))
         self.assertNotEqual(*texts)
