@@ -3,19 +3,19 @@
 
 /// The C interface of the Nemotron runtime: load a plan, make an engine, run sequences.
 ///
-/// Handles. `nemotron_plan`, `nemotron_engine` and `nemotron_sampler` are opaque; whoever gets one frees it with the matching
-/// `_free`, which takes NULL. A sequence is a number; it belongs to its engine and ends with `nemotron_sequence_release` or
-/// with the engine.
+/// Handles. `nemotron_plan`, `nemotron_engine` and `nemotron_sampler` are opaque; whoever gets one frees it with the
+/// matching function, `nemotron_..._free`, which takes NULL. A sequence is a number; it belongs to its engine and ends
+/// with `nemotron_sequence_release` or with the engine.
 ///
 /// Status. Functions that can fail return a `nemotron_status`; on failure no out parameter is written, except where the
 /// function says so, and `nemotron_last_error` has the message. Passing NULL where it is not allowed gives
 /// NEMOTRON_INVALID_ARGUMENT. Nothing here aborts or throws.
 ///
-/// Threads. Plans are immutable: any number of threads may use one. An engine, its sequences and a sampler are used by one
-/// thread at a time; different engines are independent. `nemotron_last_error` is per thread.
+/// Threads. Plans are immutable: any number of threads may use one. An engine, its sequences and a sampler are used by
+/// one thread at a time; different engines are independent. `nemotron_last_error` is per thread.
 ///
-/// Growth. Structs with a `size` field grow at their end; set `size` by the struct's `_init` function (or to sizeof). Fields
-/// that a caller's older struct lacks have their defaults.
+/// Growth. Structs with a `size` field grow at their end; set `size` by the struct's `_init` function (or to sizeof).
+/// Fields that a caller's older struct lacks have their defaults.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -30,7 +30,8 @@ extern "C" {
 #define NEMOTRON_API
 #endif
 
-/// Version of this interface. The first number changes when a caller must be changed, the second when something is added.
+/// Version of this interface. The first number changes when a caller must be changed, the second when something is
+/// added.
 #define NEMOTRON_API_VERSION_MAJOR 1
 #define NEMOTRON_API_VERSION_MINOR 0
 
@@ -44,14 +45,14 @@ typedef int64_t nemotron_sequence;
 typedef enum nemotron_status {
   NEMOTRON_OK = 0,
   NEMOTRON_CANCELLED = 1,
-  NEMOTRON_INVALID_ARGUMENT = 3,     ///< the call makes no sense
-  NEMOTRON_NOT_FOUND = 5,            ///< no such file or sequence
-  NEMOTRON_RESOURCE_EXHAUSTED = 8,   ///< no memory, slot, page or room left; nothing has changed
+  NEMOTRON_INVALID_ARGUMENT = 3,    ///< the call makes no sense
+  NEMOTRON_NOT_FOUND = 5,           ///< no such file or sequence
+  NEMOTRON_RESOURCE_EXHAUSTED = 8,  ///< no memory, slot, page or room left; nothing has changed
   NEMOTRON_FAILED_PRECONDITION = 9,
-  NEMOTRON_UNIMPLEMENTED = 12,       ///< a plan that this build cannot run
+  NEMOTRON_UNIMPLEMENTED = 12,  ///< a plan that this build cannot run
   NEMOTRON_INTERNAL = 13,
   NEMOTRON_UNAVAILABLE = 14,
-  NEMOTRON_DATA_LOSS = 15            ///< a damaged file
+  NEMOTRON_DATA_LOSS = 15  ///< a damaged file
 } nemotron_status;
 
 /// The version of the library: major * 1000 + minor. Compare it with the macros above.
@@ -64,23 +65,23 @@ NEMOTRON_API const char* nemotron_last_error(void);
 /// "ok", "invalid argument", ... Static.
 NEMOTRON_API const char* nemotron_status_name(nemotron_status status);
 
-/* --- Plans --------------------------------------------------------------------------------------------------------- */
+/* --- Plans --- */
 
 typedef struct nemotron_plan_info {
   size_t size;
   uint64_t vocab_size;
   uint64_t hidden_size;
   uint32_t num_layers;
-  int32_t bos_token_id;               ///< -1: none
+  int32_t bos_token_id;  ///< -1: none
   uint64_t max_position_embeddings;
   uint64_t num_parameters;
   int64_t weight_bytes;
-  int64_t state_bytes_per_sequence;   ///< constant-size state
+  int64_t state_bytes_per_sequence;  ///< constant-size state
   int64_t kv_bytes_per_token;
-  const char* architecture;           ///< lives as long as the plan
-  const char* name;                   ///< "" if the plan has none; lives as long as the plan
-  const char* chat_template;          ///< Jinja, "" if the plan has none; lives as long as the plan
-  int32_t has_tokenizer;              ///< 0 or 1
+  const char* architecture;   ///< lives as long as the plan
+  const char* name;           ///< "" if the plan has none; lives as long as the plan
+  const char* chat_template;  ///< Jinja, "" if the plan has none; lives as long as the plan
+  int32_t has_tokenizer;      ///< 0 or 1
 } nemotron_plan_info;
 
 /// Maps and checks a plan file. `verify`: whether checksums of the weights are compared too, 1 always, 0 never, -1 for
@@ -96,19 +97,19 @@ NEMOTRON_API nemotron_status nemotron_plan_verify(const nemotron_plan* plan);
 /// `out_info->size` must be set.
 NEMOTRON_API nemotron_status nemotron_plan_get_info(const nemotron_plan* plan, nemotron_plan_info* out_info);
 
-/* --- Engines ------------------------------------------------------------------------------------------------------- */
+/* --- Engines --- */
 
 /// How much room an engine makes. Zeros mean: choose from the plan and the machine.
 typedef struct nemotron_engine_options {
   size_t size;
-  const char* device;            ///< "auto" (NULL too) or "cpu"
-  int32_t num_threads;           ///< 0: the cores that this process may use
-  int64_t max_sequences;         ///< 0: 8
-  int64_t max_tokens_per_step;   ///< 0: 512; longer prompts are cut into chunks
-  int64_t max_rows_per_step;     ///< rows of logits at once; 0: max(max_sequences, 32)
-  int64_t context_tokens;        ///< over all sequences; 0: the plan's, lowered to what memory allows
-  int64_t page_tokens;           ///< multiple of 16; 0: 64
-  int64_t memory_limit_bytes;    ///< 0: what is available
+  const char* device;           ///< "auto" (NULL too) or "cpu"
+  int32_t num_threads;          ///< 0: the cores that this process may use
+  int64_t max_sequences;        ///< 0: 8
+  int64_t max_tokens_per_step;  ///< 0: 512; longer prompts are cut into chunks
+  int64_t max_rows_per_step;    ///< rows of logits at once; 0: max(max_sequences, 32)
+  int64_t context_tokens;       ///< over all sequences; 0: the plan's, lowered to what memory allows
+  int64_t page_tokens;          ///< multiple of 16; 0: 64
+  int64_t memory_limit_bytes;   ///< 0: what is available
   /// Called while weights are read from disk; NULL: they are read when first used.
   void (*on_load)(void* user_data, int64_t bytes_done, int64_t bytes_total);
   void* user_data;
@@ -119,19 +120,20 @@ NEMOTRON_API void nemotron_engine_options_init(nemotron_engine_options* options)
 
 typedef struct nemotron_memory_report {
   size_t size;
-  int64_t weight_bytes;      ///< mapped from the file, shared between processes
-  int64_t slot_bytes;        ///< constant-size state of all sequences
-  int64_t page_bytes;        ///< KV cache
-  int64_t workspace_bytes;   ///< activations and scratch
+  int64_t weight_bytes;     ///< mapped from the file, shared between processes
+  int64_t slot_bytes;       ///< constant-size state of all sequences
+  int64_t page_bytes;       ///< KV cache
+  int64_t workspace_bytes;  ///< activations and scratch
   int64_t total_bytes;
-  int64_t available_bytes;   ///< what there is, or the limit that was set
+  int64_t available_bytes;  ///< what there is, or the limit that was set
   int64_t num_slots;
   int64_t num_pages;
   int64_t page_tokens;
 } nemotron_memory_report;
 
 /// What `nemotron_engine_load` would need, without loading. `options` may be NULL for the defaults.
-NEMOTRON_API nemotron_status nemotron_engine_plan_memory(const nemotron_plan* plan, const nemotron_engine_options* options,
+NEMOTRON_API nemotron_status nemotron_engine_plan_memory(const nemotron_plan* plan,
+                                                         const nemotron_engine_options* options,
                                                          nemotron_memory_report* out_report);
 
 /// Makes an engine. `options` may be NULL. NEMOTRON_RESOURCE_EXHAUSTED if memory does not suffice.
@@ -141,24 +143,25 @@ NEMOTRON_API nemotron_status nemotron_engine_load(const nemotron_plan* plan, con
 /// Ends an engine with all its sequences.
 NEMOTRON_API void nemotron_engine_free(nemotron_engine* engine);
 
-NEMOTRON_API nemotron_status nemotron_engine_get_memory(const nemotron_engine* engine, nemotron_memory_report* out_report);
+NEMOTRON_API nemotron_status nemotron_engine_get_memory(const nemotron_engine* engine,
+                                                        nemotron_memory_report* out_report);
 
-/* --- Text ---------------------------------------------------------------------------------------------------------- */
+/* --- Text --- */
 
-/// Token ids of `text` (UTF-8, `text_bytes` long). `add_special`: 1 to add BOS and the like as the model wants, 0 not to.
-/// `out_count` always receives the number of ids; if it exceeds `capacity`, nothing is written to `out_tokens` (which may
-/// be NULL for capacity 0) and the result is NEMOTRON_RESOURCE_EXHAUSTED.
-/// NEMOTRON_FAILED_PRECONDITION if the plan has no tokenizer.
+/// Token ids of `text` (UTF-8, `text_bytes` long). `add_special`: 1 to add BOS and the like as the model wants, 0 not
+/// to. `out_count` always receives the number of ids; if it exceeds `capacity`, nothing is written to `out_tokens`
+/// (which may be NULL for capacity 0) and the result is NEMOTRON_RESOURCE_EXHAUSTED. NEMOTRON_FAILED_PRECONDITION if
+/// the plan has no tokenizer.
 NEMOTRON_API nemotron_status nemotron_tokenize(const nemotron_engine* engine, const char* text, size_t text_bytes,
                                                int32_t add_special, int32_t* out_tokens, size_t capacity,
                                                size_t* out_count);
 
-/// Text of token ids, UTF-8 with a final 0, special tokens left out. `out_bytes` always receives its length without the 0;
-/// if capacity is not above it, the result is NEMOTRON_RESOURCE_EXHAUSTED as above.
-NEMOTRON_API nemotron_status nemotron_detokenize(const nemotron_engine* engine, const int32_t* tokens, size_t num_tokens,
-                                                 char* out_text, size_t capacity, size_t* out_bytes);
+/// Text of token ids, UTF-8 with a final 0, special tokens left out. `out_bytes` always receives its length without the
+/// 0; if capacity is not above it, the result is NEMOTRON_RESOURCE_EXHAUSTED as above.
+NEMOTRON_API nemotron_status nemotron_detokenize(const nemotron_engine* engine, const int32_t* tokens,
+                                                 size_t num_tokens, char* out_text, size_t capacity, size_t* out_bytes);
 
-/* --- Sequences ----------------------------------------------------------------------------------------------------- */
+/* --- Sequences --- */
 
 /// An empty sequence. NEMOTRON_RESOURCE_EXHAUSTED if all are in use.
 NEMOTRON_API nemotron_status nemotron_sequence_create(nemotron_engine* engine, nemotron_sequence* out_sequence);
@@ -172,12 +175,12 @@ NEMOTRON_API nemotron_status nemotron_sequence_tokens(const nemotron_engine* eng
 /// Writes tokens and state to a file, which replaces `path` only when complete.
 NEMOTRON_API nemotron_status nemotron_sequence_save(const nemotron_engine* engine, nemotron_sequence sequence,
                                                     const char* path);
-/// A sequence that continues where the saved one was, with the same bits. NEMOTRON_INVALID_ARGUMENT if the file belongs to
-/// another plan, NEMOTRON_DATA_LOSS if it is damaged.
+/// A sequence that continues where the saved one was, with the same bits. NEMOTRON_INVALID_ARGUMENT if the file belongs
+/// to another plan, NEMOTRON_DATA_LOSS if it is damaged.
 NEMOTRON_API nemotron_status nemotron_sequence_restore(nemotron_engine* engine, const char* path,
                                                        nemotron_sequence* out_sequence);
 
-/* --- Steps --------------------------------------------------------------------------------------------------------- */
+/* --- Steps --- */
 
 /// Which rows of logits a part of a step gives back.
 typedef enum nemotron_logits {
@@ -189,18 +192,18 @@ typedef enum nemotron_logits {
 /// One sequence's part of a step. This struct does not grow.
 typedef struct nemotron_step_entry {
   nemotron_sequence sequence;
-  const int32_t* tokens;     ///< new tokens; read during the call only
-  size_t num_tokens;         ///< at least 1
+  const int32_t* tokens;  ///< new tokens; read during the call only
+  size_t num_tokens;      ///< at least 1
   nemotron_logits logits;
 } nemotron_step_entry;
 
-/// Brings new tokens to any number of different sequences. `out_logits` receives the rows asked for, in the order of the
-/// entries, as float32 [rows, vocab_size]: owned by the engine, valid until its next step, generation or end. Both out
-/// parameters may be NULL if no row is asked for. On any error nothing has changed for any sequence.
-NEMOTRON_API nemotron_status nemotron_step(nemotron_engine* engine, const nemotron_step_entry* entries, size_t num_entries,
-                                           const float** out_logits, size_t* out_num_rows);
+/// Brings new tokens to any number of different sequences. `out_logits` receives the rows asked for, in the order of
+/// the entries, as float32 [rows, vocab_size]: owned by the engine, valid until its next step, generation or end. Both
+/// out parameters may be NULL if no row is asked for. On any error nothing has changed for any sequence.
+NEMOTRON_API nemotron_status nemotron_step(nemotron_engine* engine, const nemotron_step_entry* entries,
+                                           size_t num_entries, const float** out_logits, size_t* out_num_rows);
 
-/* --- Sampling ------------------------------------------------------------------------------------------------------ */
+/* --- Sampling --- */
 
 /// How the next token is chosen; applied in this order.
 typedef struct nemotron_sampling_options {
@@ -226,7 +229,7 @@ NEMOTRON_API nemotron_status nemotron_sampler_sample(nemotron_sampler* sampler, 
                                                      const int32_t* history, size_t history_count, int32_t* out_token,
                                                      float* out_logprob);
 
-/* --- Generation ---------------------------------------------------------------------------------------------------- */
+/* --- Generation --- */
 
 typedef enum nemotron_finish {
   NEMOTRON_FINISH_LENGTH = 0,     ///< max_new_tokens
@@ -240,9 +243,9 @@ typedef struct nemotron_generation_options {
   size_t size;
   const nemotron_sampling_options* sampling;  ///< NULL: the plan's defaults
   int64_t max_new_tokens;
-  const char* const* stop;                    ///< text ends before the first of these; may span tokens
+  const char* const* stop;  ///< text ends before the first of these; may span tokens
   size_t num_stop;
-  int32_t ignore_eos;                         ///< 0 or 1
+  int32_t ignore_eos;  ///< 0 or 1
   /// Callbacks run on the calling thread and may be NULL; they must not use the engine. A result other than 0 cancels.
   /// New text: complete UTF-8, no final 0, never part of a stop string; valid during the call.
   int32_t (*on_text)(void* user_data, const char* text, size_t text_bytes);
@@ -260,13 +263,14 @@ typedef struct nemotron_generation_result {
   int64_t num_prompt_tokens;
   int64_t num_tokens;  ///< generated, the end token included
   double prefill_ms;
-  double decode_ms;    ///< after the first token
+  double decode_ms;  ///< after the first token
 } nemotron_generation_result;
 
-/// Feeds `prompt` to the sequence and generates. The last generated token is not fed back: to continue, pass it in front of
-/// the next prompt. `options` may be NULL; `out_result` may be NULL, else its `size` must be set.
-NEMOTRON_API nemotron_status nemotron_generate(nemotron_engine* engine, nemotron_sequence sequence, const int32_t* prompt,
-                                               size_t num_prompt_tokens, const nemotron_generation_options* options,
+/// Feeds `prompt` to the sequence and generates. The last generated token is not fed back: to continue, pass it in
+/// front of the next prompt. `options` may be NULL; `out_result` may be NULL, else its `size` must be set.
+NEMOTRON_API nemotron_status nemotron_generate(nemotron_engine* engine, nemotron_sequence sequence,
+                                               const int32_t* prompt, size_t num_prompt_tokens,
+                                               const nemotron_generation_options* options,
                                                nemotron_generation_result* out_result);
 
 #if defined(__cplusplus)

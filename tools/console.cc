@@ -1,5 +1,6 @@
 #include "tools/console.h"
 
+#include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -9,8 +10,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace nemotron::tools {
 namespace {
@@ -165,8 +164,7 @@ std::string ProgressText(std::string_view label, ProgressBar::Unit unit, int64_t
   std::string text(label);
   if (bar >= 8) {
     const int filled = static_cast<int>(share * bar);
-    text += fmt::format("  [{:=<{}}{:<{}}]", "", filled, filled < bar ? ">" : "",
-                        bar - filled);
+    text += fmt::format("  [{:=<{}}{:<{}}]", "", filled, filled < bar ? ">" : "", bar - filled);
   }
   text += tail;
   if (static_cast<int>(text.size()) > columns) {

@@ -1,17 +1,17 @@
 // Measures the speed of prompts and of generation, as llama-bench names them. Random tokens; needs no tokenizer.
 
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <random>
+#include <nlohmann/json.hpp>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
-
-#include <CLI/CLI.hpp>
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "runtime/base/dtype.h"
 #include "runtime/cpu/machine_peak.h"
@@ -114,7 +114,8 @@ class Bench {
       }
     }
     if (expected != found) {
-      return Error(StatusCode::kInternal, "7 tokens at once and one by one give different logits: a kernel is at fault");
+      return Error(StatusCode::kInternal,
+                   "7 tokens at once and one by one give different logits: a kernel is at fault");
     }
     return OkStatus();
   }
@@ -191,7 +192,9 @@ Shares SharesOf(const Measurement& measurement, const schema::Plan& plan, const 
   // Without an instruction for BF16 pairs, BF16 matrices are multiplied in F32.
   const bool in_bf16 = plan.model()->dtype() == schema::DType::BF16 && peak.bf16_flops > 0;
   const double flops_peak = in_bf16 ? peak.bf16_flops : peak.f32_flops;
-  Shares shares = {.bytes_per_second = cost.bytes() / seconds, .flops_per_second = cost.flops / seconds, .read_share = 0,
+  Shares shares = {.bytes_per_second = cost.bytes() / seconds,
+                   .flops_per_second = cost.flops / seconds,
+                   .read_share = 0,
                    .flop_share = 0};
   shares.read_share = peak.read_bytes_per_second > 0 ? shares.bytes_per_second / peak.read_bytes_per_second : 0;
   shares.flop_share = flops_peak > 0 ? shares.flops_per_second / flops_peak : 0;
@@ -202,22 +205,23 @@ std::string Percent(double share) { return share > 0 ? fmt::format("{:.0f} %", s
 
 void PrintHeader(const Plan& plan, const Engine& engine, const cpu::MachinePeak& peak) {
   const schema::Model& model = *plan.root().model();
-  fmt::print("{} {} ({:.3f} B parameters, {} of weights), cpu, {} threads\n",
-             model.architecture()->string_view(), DTypeName(static_cast<DType>(model.dtype())),
-             static_cast<double>(model.num_parameters()) * 1e-9, FormatBytes(plan.weight_bytes()), engine.num_threads());
+  fmt::print("{} {} ({:.3f} B parameters, {} of weights), cpu, {} threads\n", model.architecture()->string_view(),
+             DTypeName(static_cast<DType>(model.dtype())), static_cast<double>(model.num_parameters()) * 1e-9,
+             FormatBytes(plan.weight_bytes()), engine.num_threads());
   if (peak.read_bytes_per_second > 0) {
     fmt::print("machine: reads {:.1f} GB/s, dot products {:.0f} GFLOP/s in bf16, {:.0f} in f32\n",
                peak.read_bytes_per_second * 1e-9, peak.bf16_flops * 1e-9, peak.f32_flops * 1e-9);
   }
-  fmt::print("\n| {:<14} | {:>10} | {:>19} | {:>9} | {:>7} | {:>9} | {:>7} |\n", "test", "tokens/s", "slowest to fastest",
-             "GB/s", "of read", "GFLOP/s", "of peak");
+  fmt::print("\n| {:<14} | {:>10} | {:>19} | {:>9} | {:>7} | {:>9} | {:>7} |\n", "test", "tokens/s",
+             "slowest to fastest", "GB/s", "of read", "GFLOP/s", "of peak");
   fmt::print("|:{:-<14}-|-{:->10}:|-{:->19}:|-{:->9}:|-{:->7}:|-{:->9}:|-{:->7}:|\n", "", "", "", "", "", "", "");
   std::fflush(stdout);
 }
 
 void PrintRow(const Measurement& measurement, const Shares& shares) {
   fmt::print("| {:<14} | {:>10.2f} | {:>19} | {:>9.1f} | {:>7} | {:>9.1f} | {:>7} |\n", measurement.test.Name(),
-             measurement.MedianRate(), fmt::format("{:.2f} to {:.2f}", measurement.SlowestRate(), measurement.FastestRate()),
+             measurement.MedianRate(),
+             fmt::format("{:.2f} to {:.2f}", measurement.SlowestRate(), measurement.FastestRate()),
              shares.bytes_per_second * 1e-9, Percent(shares.read_share), shares.flops_per_second * 1e-9,
              Percent(shares.flop_share));
   std::fflush(stdout);
@@ -329,7 +333,8 @@ int Measure(const Options& options) {
 int Main(int argc, char** argv) {
   Options options;
   CLI::App app("Measures how fast a plan takes in prompts (pp) and generates tokens (tg).", kTool);
-  app.footer(R"(Each test is run once to warm up and -r times for the figures: median, slowest, fastest. Tests at a depth
+  app.footer(
+      R"(Each test is run once to warm up and -r times for the figures: median, slowest, fastest. Tests at a depth
 start from sequences that already hold that many tokens. Bytes are weights, states and KV cache that a
 run must move, flops those of matrices, attention and scan; shares are of what this machine was measured
 to reach beside the tests.
@@ -342,7 +347,10 @@ Examples:
 
 Exit codes: 0 done, 1 failure, 2 wrong flags, 3 a plan that cannot be used, 4 not enough memory, 130 Ctrl-C.)");
   const auto list = [&](const char* name, std::vector<int64_t>& values, const char* text, int64_t minimum) {
-    app.add_option(name, values, text)->delimiter(',')->check(CLI::Range(minimum, int64_t{1} << 24).description(""))->capture_default_str();
+    app.add_option(name, values, text)
+        ->delimiter(',')
+        ->check(CLI::Range(minimum, int64_t{1} << 24).description(""))
+        ->capture_default_str();
   };
   app.add_option("PLAN", options.plan, "plan file")->required();
   list("-p,--prompt", options.prompts, "tokens of prompts, a list; 0: none", 0);

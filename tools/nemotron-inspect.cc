@@ -1,16 +1,16 @@
 // Prints what a plan file holds, and checks it.
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <CLI/CLI.hpp>
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 
 #include "runtime/base/dtype.h"
 #include "runtime/engine/memory.h"
@@ -28,7 +28,9 @@ using nlohmann::json;
 
 constexpr const char* kTool = "nemotron-inspect";
 
-std::string_view View(const flatbuffers::String* text) { return text == nullptr ? std::string_view() : text->string_view(); }
+std::string_view View(const flatbuffers::String* text) {
+  return text == nullptr ? std::string_view() : text->string_view();
+}
 std::string_view Name(schema::DType dtype) { return DTypeName(static_cast<DType>(dtype)); }
 
 std::string ShapeText(const flatbuffers::Vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
@@ -94,11 +96,13 @@ std::string ArgumentText(const schema::Plan& plan, const schema::Argument& argum
       return fmt::format("{} = {}", role, BufferText(*plan.program(), argument));
     case schema::ArgumentKind::Weight: {
       const schema::Weight& weight = *plan.weights()->Get(argument.index());
-      return fmt::format("{} = @{} {} {}", role, weight.name()->string_view(), Name(weight.dtype()), ShapeText(*weight.shape()));
+      return fmt::format("{} = @{} {} {}", role, weight.name()->string_view(), Name(weight.dtype()),
+                         ShapeText(*weight.shape()));
     }
     case schema::ArgumentKind::State: {
       const schema::State& state = *plan.states()->Get(argument.index());
-      return fmt::format("{} = @{} {} {}", role, state.name()->string_view(), Name(state.dtype()), ShapeText(*state.shape()));
+      return fmt::format("{} = @{} {} {}", role, state.name()->string_view(), Name(state.dtype()),
+                         ShapeText(*state.shape()));
     }
   }
   return "";
@@ -132,8 +136,8 @@ void PrintWeights(const schema::Plan& plan) {
   for (const schema::Weight* weight : *plan.weights()) {
     width = std::max(width, weight->name()->string_view().size());
   }
-  fmt::print("\nweights\n  {:<{}}  {:<6}  {:<8}  {:<20}  {:>14}  {:>12}  {}\n", "name", width, "dtype", "layout", "shape",
-             "offset", "bytes", "xxh3");
+  fmt::print("\nweights\n  {:<{}}  {:<6}  {:<8}  {:<20}  {:>14}  {:>12}  {}\n", "name", width, "dtype", "layout",
+             "shape", "offset", "bytes", "xxh3");
   for (const schema::Weight* weight : *plan.weights()) {
     const schema::Segment& segment = *weight->segment();
     fmt::print("  {:<{}}  {:<6}  {:<8}  {:<20}  {:>14}  {:>12}  {:016x}\n", weight->name()->string_view(), width,
@@ -154,7 +158,8 @@ void PrintSummary(const Plan& plan) {
   fmt::print("plan {}\n", plan.path());
   field("version", fmt::format("{}", root.version()));
   field("target", root.target()->str());
-  field("size", fmt::format("{} ({} bytes)", FormatBytes(static_cast<int64_t>(plan.bytes().size())), plan.bytes().size()));
+  field("size",
+        fmt::format("{} ({} bytes)", FormatBytes(static_cast<int64_t>(plan.bytes().size())), plan.bytes().size()));
   field("identity", fmt::format("{:016x}", PlanIdentity(plan)));
 
   fmt::print("\nmodel\n");
@@ -185,8 +190,9 @@ void PrintSummary(const Plan& plan) {
     field(fmt::format("weights {}", dtype), fmt::format("{:>10}  {} tensors", FormatBytes(sum.second), sum.first));
   }
   for (const auto& [kind, sum] : memory.states) {
-    field(fmt::format("state {}", kind), fmt::format("{:>10}  {}, {} of them", FormatBytes(sum.second),
-                                                     kind.starts_with("KvCache") ? "a token" : "a sequence", sum.first));
+    field(fmt::format("state {}", kind),
+          fmt::format("{:>10}  {}, {} of them", FormatBytes(sum.second),
+                      kind.starts_with("KvCache") ? "a token" : "a sequence", sum.first));
   }
   field("slot", fmt::format("{:>10}  a sequence", FormatBytes(static_cast<int64_t>(root.slot_bytes()))));
   field("KV cache", fmt::format("{:>10}  a token", FormatBytes(static_cast<int64_t>(root.kv_bytes_per_token()))));
@@ -228,8 +234,9 @@ json ProgramJson(const schema::Plan& plan) {
                     {"kind", schema::EnumNameArgumentKind(argument->kind())},
                     {"index", argument->index()}};
       entry["of"] = is_buffer ? plan.program()->buffers()->Get(argument->index())->name()->str()
-                    : argument->kind() == schema::ArgumentKind::Weight ? plan.weights()->Get(argument->index())->name()->str()
-                                                                       : plan.states()->Get(argument->index())->name()->str();
+                    : argument->kind() == schema::ArgumentKind::Weight
+                        ? plan.weights()->Get(argument->index())->name()->str()
+                        : plan.states()->Get(argument->index())->name()->str();
       if (is_buffer) {
         entry["column"] = argument->column();
         entry["columns"] = argument->columns();

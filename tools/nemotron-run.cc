@@ -1,20 +1,20 @@
 // Runs a plan: generates text, takes in prompts, measures perplexity, tokenizes.
 
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <CLI/CLI.hpp>
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "runtime/base/file_writer.h"
 #include "runtime/base/json.h"
@@ -107,7 +107,8 @@ class Runner {
  private:
   Status RunMode() {
     using Verify = Plan::LoadOptions::VerifyWeights;
-    ASSIGN_OR_RETURN(plan_, Plan::Load(options_.plan, {.verify_weights = options_.verify ? Verify::kAlways : Verify::kAuto}));
+    ASSIGN_OR_RETURN(plan_,
+                     Plan::Load(options_.plan, {.verify_weights = options_.verify ? Verify::kAlways : Verify::kAuto}));
     if (!options_.cpu_isa.empty()) {
       RETURN_IF_ERROR(cpu::ForceIsa(options_.cpu_isa));
     }
@@ -193,7 +194,8 @@ class Runner {
                                {"timings", {{"load_ms", load_ms_}, {"run_ms", elapsed_ms}}}})
                              .dump(2));
     } else {
-      fmt::print("{} tokens, {} predictions in windows of {}\n", result.num_tokens, result.num_predictions, options_.window);
+      fmt::print("{} tokens, {} predictions in windows of {}\n", result.num_tokens, result.num_predictions,
+                 options_.window);
       fmt::print("negative log likelihood {:.6f} nats per token, perplexity {:.4f}\n", result.nll_per_token,
                  result.perplexity);
       std::fflush(stdout);
@@ -260,9 +262,7 @@ class Runner {
     }
     ProgressBar bar("reading the prompt", ProgressBar::Unit::kTokens);
     GenerationOptions generation = MakeGenerationOptions();
-    generation.on_prefill = [&](int64_t done, int64_t total) {
-      done < total ? bar.Update(done, total) : bar.Finish();
-    };
+    generation.on_prefill = [&](int64_t done, int64_t total) { done < total ? bar.Update(done, total) : bar.Finish(); };
     ASSIGN_OR_RETURN(GenerationResult result, Generate(*engine_, sequence, rest, generation));
     bar.Finish();
     result.prompt_tokens = static_cast<int64_t>(prompt.size());
@@ -282,7 +282,8 @@ class Runner {
     return OkStatus();
   }
 
-  /// Feeds all of `prompt` and writes the logits of every position. Returns a sequence that has yet to take the last token.
+  /// Feeds all of `prompt` and writes the logits of every position. Returns a sequence that has yet to take the last
+  /// token.
   StatusOr<SequenceId> WriteLogits(SequenceId sequence, std::span<const int32_t> prompt) {
     const int64_t vocab_size = engine_->vocab_size();
     const SafetensorsTensor tensor = {
@@ -303,7 +304,8 @@ class Runner {
         ASSIGN_OR_RETURN(before_last, engine_->Fork(sequence));
       }
       const size_t count = done < last ? std::min(chunk, last - done) : 1;
-      const StepEntry entry = {.sequence = sequence, .tokens = prompt.subspan(done, count), .logits = StepEntry::Logits::kAll};
+      const StepEntry entry = {
+          .sequence = sequence, .tokens = prompt.subspan(done, count), .logits = StepEntry::Logits::kAll};
       RETURN_IF_ERROR(engine_->Step({&entry, 1}, &logits));
       RETURN_IF_ERROR(file.Append(std::as_bytes(std::span(logits))));
       done += count;
@@ -350,7 +352,9 @@ class Runner {
         }
       }
       ASSIGN_OR_RETURN(const int64_t length, engine_->Length(sequence));
-      ASSIGN_OR_RETURN(std::vector<int32_t> tokens, length == 0 ? EncodePrompt(*plan_, *tokenizer, line) : tokenizer->Encode(line, /*add_special_tokens=*/false));
+      ASSIGN_OR_RETURN(std::vector<int32_t> tokens, length == 0
+                                                        ? EncodePrompt(*plan_, *tokenizer, line)
+                                                        : tokenizer->Encode(line, /*add_special_tokens=*/false));
       if (pending.has_value()) {
         tokens.insert(tokens.begin(), *pending);
       }
@@ -366,7 +370,8 @@ class Runner {
         return Error(StatusCode::kResourceExhausted, "the context of {} tokens is full (--context)",
                      engine_->memory().num_pages * engine_->memory().page_tokens);
       }
-      if (result.finish == FinishReason::kCancelled) {  // Ctrl-C ends the answer; a second one, at the prompt, the program
+      if (result.finish ==
+          FinishReason::kCancelled) {  // Ctrl-C ends the answer; a second one, at the prompt, the program
         ClearInterrupt();
       }
     }

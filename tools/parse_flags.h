@@ -1,10 +1,9 @@
 #ifndef TOOLS_PARSE_FLAGS_H_
 #define TOOLS_PARSE_FLAGS_H_
 
+#include <CLI/CLI.hpp>
 #include <optional>
 #include <string_view>
-
-#include <CLI/CLI.hpp>
 
 #include "tools/console.h"
 

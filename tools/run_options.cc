@@ -5,7 +5,8 @@
 namespace nemotron::tools {
 namespace {
 
-constexpr const char* kFooter = R"(With a prompt, its text is generated to stdout and figures to stderr. Sampling flags that are not given have the
+constexpr const char* kFooter =
+    R"(With a prompt, its text is generated to stdout and figures to stderr. Sampling flags that are not given have the
 defaults of the plan (greedy if it has none). The same seed, plan and prompt give the same text, however many threads,
 chunks or saved sessions.
 
@@ -33,7 +34,8 @@ void AddFlags(CLI::App& app, RunOptions& options) {
   const char* const input = "Input";
   app.add_option("-p,--prompt", options.prompt, "text to continue")->group(input);
   app.add_option("-f,--prompt-file", options.prompt_file, "file with the text; - is stdin")->group(input);
-  app.add_option("--prompt-ids", options.prompt_ids, "file with a JSON list of token ids, taken as they are")->group(input);
+  app.add_option("--prompt-ids", options.prompt_ids, "file with a JSON list of token ids, taken as they are")
+      ->group(input);
   app.add_flag("-i,--interactive", options.interactive, "read lines from stdin and continue each")->group(input);
 
   const char* const generation = "Generation";
@@ -57,10 +59,12 @@ void AddFlags(CLI::App& app, RunOptions& options) {
       ->group(generation);
 
   const char* const output = "Output and other work";
-  app.add_flag("--json", options.as_json, "print one JSON object: text, token_ids, finish_reason, timings")->group(output);
+  app.add_flag("--json", options.as_json, "print one JSON object: text, token_ids, finish_reason, timings")
+      ->group(output);
   app.add_option("--logits-out", options.logits_out, "write logits of every prompt position, [T, V] F32 safetensors")
       ->group(output);
-  app.add_option("--save-session", options.save_session, "write tokens and state to this file at the end")->group(output);
+  app.add_option("--save-session", options.save_session, "write tokens and state to this file at the end")
+      ->group(output);
   app.add_option("--load-session", options.load_session, "go on from a saved session")->group(output);
   app.add_option("--tokenize", options.tokenize, "a JSON string a line in (- is stdin), a JSON list of ids a line out")
       ->group(output);

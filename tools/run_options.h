@@ -1,12 +1,11 @@
 #ifndef TOOLS_RUN_OPTIONS_H_
 #define TOOLS_RUN_OPTIONS_H_
 
+#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <CLI/CLI.hpp>
 
 namespace nemotron::tools {
 

@@ -1,11 +1,11 @@
 #include "tools/run_report.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "runtime/engine/memory.h"
 
@@ -45,7 +45,9 @@ double Rate(int64_t count, double milliseconds) {
   return milliseconds > 0 ? static_cast<double>(count) * 1000 / milliseconds : 0;
 }
 
-std::string Dump(const json& value, int indent) { return value.dump(indent, ' ', false, json::error_handler_t::replace); }
+std::string Dump(const json& value, int indent) {
+  return value.dump(indent, ' ', false, json::error_handler_t::replace);
+}
 
 void PrintTextEnd(const RunReport& report) {
   const GenerationResult& result = report.result;

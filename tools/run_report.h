@@ -2,10 +2,9 @@
 #define TOOLS_RUN_REPORT_H_
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
-
-#include <nlohmann/json.hpp>
 
 #include "runtime/engine/engine.h"
 #include "runtime/engine/generator.h"

@@ -259,8 +259,8 @@ nemotron_status nemotron_engine_get_memory(const nemotron_engine* engine, nemotr
   });
 }
 
-nemotron_status nemotron_tokenize(const nemotron_engine* engine, const char* text, size_t text_bytes, int32_t add_special,
-                                  int32_t* out_tokens, size_t capacity, size_t* out_count) {
+nemotron_status nemotron_tokenize(const nemotron_engine* engine, const char* text, size_t text_bytes,
+                                  int32_t add_special, int32_t* out_tokens, size_t capacity, size_t* out_count) {
   return Guard([&]() -> Status {
     RETURN_IF_ERROR(CheckPointer(text_bytes > 0 ? text : "", "text"));
     RETURN_IF_ERROR(CheckPointer(out_count, "out_count"));
@@ -269,7 +269,8 @@ nemotron_status nemotron_tokenize(const nemotron_engine* engine, const char* tex
     ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, tokenizer->Encode(view, add_special != 0));
     *out_count = tokens.size();
     if (tokens.size() > capacity) {
-      return Error(StatusCode::kResourceExhausted, "the text has {} tokens, but there is room for {}", tokens.size(), capacity);
+      return Error(StatusCode::kResourceExhausted, "the text has {} tokens, but there is room for {}", tokens.size(),
+                   capacity);
     }
     RETURN_IF_ERROR(CheckTokens(out_tokens, tokens.size(), "out_tokens"));
     std::copy(tokens.begin(), tokens.end(), out_tokens);
@@ -277,8 +278,8 @@ nemotron_status nemotron_tokenize(const nemotron_engine* engine, const char* tex
   });
 }
 
-nemotron_status nemotron_detokenize(const nemotron_engine* engine, const int32_t* tokens, size_t num_tokens, char* out_text,
-                                    size_t capacity, size_t* out_bytes) {
+nemotron_status nemotron_detokenize(const nemotron_engine* engine, const int32_t* tokens, size_t num_tokens,
+                                    char* out_text, size_t capacity, size_t* out_bytes) {
   return Guard([&]() -> Status {
     RETURN_IF_ERROR(CheckTokens(tokens, num_tokens, "tokens"));
     RETURN_IF_ERROR(CheckPointer(out_bytes, "out_bytes"));

@@ -37,7 +37,8 @@ cpu::BufferArgument MakeBuffer(const schema::Buffer& buffer, uint64_t column, ui
           .space = Convert<cpu::Space>(buffer.space()),
           .columns = static_cast<int64_t>(columns),
           .row_bytes = static_cast<int64_t>(buffer.row_bytes()),
-          .base_bytes = static_cast<int64_t>(buffer.offset_bytes()) * capacity + static_cast<int64_t>(column) * SizeOf(dtype)};
+          .base_bytes =
+              static_cast<int64_t>(buffer.offset_bytes()) * capacity + static_cast<int64_t>(column) * SizeOf(dtype)};
 }
 
 cpu::ParameterValue MakeParameter(const schema::Parameter& parameter) {
@@ -70,11 +71,10 @@ cpu::DispatchArguments MakeArguments(const Plan& plan, const schema::Dispatch& d
       }
       case schema::ArgumentKind::Weight: {
         const schema::Weight& weight = *root.weights()->Get(argument->index());
-        arguments.weights.emplace(
-            name, cpu::WeightArgument{.dtype = Convert<DType>(weight.dtype()),
-                                      .layout = Convert<cpu::Layout>(weight.layout()),
-                                      .shape = {weight.shape()->begin(), weight.shape()->end()},
-                                      .data = plan.SegmentBytes(*weight.segment())});
+        arguments.weights.emplace(name, cpu::WeightArgument{.dtype = Convert<DType>(weight.dtype()),
+                                                            .layout = Convert<cpu::Layout>(weight.layout()),
+                                                            .shape = {weight.shape()->begin(), weight.shape()->end()},
+                                                            .data = plan.SegmentBytes(*weight.segment())});
         break;
       }
       case schema::ArgumentKind::State: {
@@ -100,9 +100,9 @@ cpu::DispatchArguments MakeArguments(const Plan& plan, const schema::Dispatch& d
   return arguments;
 }
 
-/// Keeps expert numbers within bounds: they are data, which no kernel checks. Whatever I32 buffer `cpu.moe_experts` reads
-/// must have been filled by a `cpu.moe_route` that knows no more experts; the loader has checked that nothing has overwritten
-/// it since.
+/// Keeps expert numbers within bounds: they are data, which no kernel checks. Whatever I32 buffer `cpu.moe_experts`
+/// reads must have been filled by a `cpu.moe_route` that knows no more experts; the loader has checked that nothing has
+/// overwritten it since.
 class ExpertFlow {
  public:
   Status Visit(const schema::Plan& plan, const schema::Dispatch& dispatch) {
@@ -125,7 +125,8 @@ class ExpertFlow {
 
  private:
   /// The kernel's Prepare has seen that it is there.
-  static const schema::Argument* Find(const schema::Dispatch& dispatch, schema::ArgumentKind kind, std::string_view name) {
+  static const schema::Argument* Find(const schema::Dispatch& dispatch, schema::ArgumentKind kind,
+                                      std::string_view name) {
     for (const schema::Argument* argument : *dispatch.arguments()) {
       if (argument->kind() == kind && argument->name()->string_view() == name) {
         return argument;
@@ -249,8 +250,8 @@ StatusOr<cpu::ThreadPool*> CpuDevice::StartThreads() {
     try {
       pool_ = std::make_unique<cpu::ThreadPool>(num_threads_);
     } catch (const std::system_error& error) {
-      return Error(StatusCode::kResourceExhausted, "the system starts no {} threads ({}); lower --threads", num_threads_,
-                   error.what());
+      return Error(StatusCode::kResourceExhausted, "the system starts no {} threads ({}); lower --threads",
+                   num_threads_, error.what());
     }
   }
   return pool_.get();

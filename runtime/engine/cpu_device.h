@@ -9,12 +9,12 @@
 
 namespace nemotron::runtime {
 
-/// The host as a device: anonymous memory, the kernels of runtime/cpu, a thread pool that starts with the first workspace.
+/// The host as a device: anonymous memory, the kernels of runtime/cpu, a thread pool that starts with the first
+/// workspace.
 class CpuDevice final : public Device {
  public:
   /// `num_threads` 0: the cores that this process may use.
-  explicit CpuDevice(int num_threads)
-      : num_threads_(num_threads > 0 ? num_threads : cpu::DefaultThreadCount()) {}
+  explicit CpuDevice(int num_threads) : num_threads_(num_threads > 0 ? num_threads : cpu::DefaultThreadCount()) {}
 
   std::string_view name() const override { return "cpu"; }
   int num_threads() const override { return num_threads_; }

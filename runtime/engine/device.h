@@ -11,32 +11,32 @@
 #include "runtime/base/status.h"
 #include "runtime/plan/plan.h"
 
-/// What the engine asks of a device. Sequences, slots and pages live above it and know only addresses; a device owns memory
-/// and runs programs. Addresses in device memory are `std::byte*` that the host may not follow.
+/// What the engine asks of a device. Sequences, slots and pages live above it and know only addresses; a device owns
+/// memory and runs programs. Addresses in device memory are `std::byte*` that the host may not follow.
 namespace nemotron::runtime {
 
 /// Capacities a program is prepared for.
 struct ProgramLimits {
-  int64_t max_tokens = 0;   ///< T of a step
-  int64_t max_rows = 0;     ///< R of a step
+  int64_t max_tokens = 0;  ///< T of a step
+  int64_t max_rows = 0;    ///< R of a step
   int64_t max_sequences = 0;
   int64_t page_tokens = 0;  ///< tokens a KV page
 };
 
 /// One sequence's share of a device step.
 struct DeviceSequence {
-  int64_t first_token;                  ///< row of its first new token in the step
-  int64_t num_tokens;                   ///< new tokens, at least 1
-  int64_t position;                     ///< tokens it already holds
-  std::byte* slot;                      ///< constant-size state; zeroed when position is 0
-  std::span<std::byte* const> pages;    ///< enough for position + num_tokens
+  int64_t first_token;                ///< row of its first new token in the step
+  int64_t num_tokens;                 ///< new tokens, at least 1
+  int64_t position;                   ///< tokens it already holds
+  std::byte* slot;                    ///< constant-size state; zeroed when position is 0
+  std::span<std::byte* const> pages;  ///< enough for position + num_tokens
 };
 
 /// A step within the limits: tokens of a sequence contiguous and in the order of `sequences`.
 struct DeviceStep {
-  std::span<const int32_t> tokens;             ///< [T], below vocab_size
-  std::span<const DeviceSequence> sequences;   ///< [S]
-  std::span<const int64_t> output_rows;        ///< [R], ascending
+  std::span<const int32_t> tokens;            ///< [T], below vocab_size
+  std::span<const DeviceSequence> sequences;  ///< [S]
+  std::span<const int64_t> output_rows;       ///< [R], ascending
 };
 
 /// A plan's program, ready to run on a device. Needs its plan to live.

@@ -47,7 +47,7 @@ struct Engine::Impl {
   StepBuilder builder;
   std::vector<Sequence*> entry_sequences;  // of the step at hand
   int64_t num_steps = 0;
-  Status broken;                           // a failure of the device, after which states are not what they should be
+  Status broken;  // a failure of the device, after which states are not what they should be
 
   Status Check(std::span<const StepEntry> entries, int64_t* num_rows);
   Status CheckTokens(const StepEntry& entry, size_t index) const;
@@ -60,8 +60,9 @@ StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const Plan& plan) {
     return Error(StatusCode::kFailedPrecondition, "the plan has no tokenizer");
   }
   const std::span<const std::byte> bytes = plan.SegmentBytes(*stored->data());
-  auto tokenizer = Tokenizer::Create(stored->kind()->string_view(), {reinterpret_cast<const char*>(bytes.data()), bytes.size()},
-                                     {.add_bos = stored->add_bos(), .add_eos = stored->add_eos()});
+  auto tokenizer =
+      Tokenizer::Create(stored->kind()->string_view(), {reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                        {.add_bos = stored->add_bos(), .add_eos = stored->add_eos()});
   if (!tokenizer.ok()) {
     return std::move(tokenizer).status().WithContext("in the tokenizer of the plan");
   }
@@ -129,7 +130,7 @@ StatusOr<SequenceId> Engine::Fork(SequenceId sequence) {
 }
 
 Status Engine::Release(SequenceId sequence) {
-  ASSIGN_OR_RETURN(Sequence* found, impl_->sequences.Find(sequence));
+  ASSIGN_OR_RETURN(Sequence * found, impl_->sequences.Find(sequence));
   impl_->sequences.Release(*found);
   return OkStatus();
 }
@@ -165,7 +166,7 @@ Status Engine::Impl::Check(std::span<const StepEntry> entries, int64_t* num_rows
   *num_rows = 0;
   for (size_t i = 0; i < entries.size(); ++i) {
     const StepEntry& entry = entries[i];
-    ASSIGN_OR_RETURN(Sequence* sequence, sequences.Find(entry.sequence));
+    ASSIGN_OR_RETURN(Sequence * sequence, sequences.Find(entry.sequence));
     if (sequence->last_step == num_steps) {
       return InvalidArgument("entry {} of the step names sequence {} again", i, static_cast<int64_t>(entry.sequence));
     }
@@ -173,14 +174,17 @@ Status Engine::Impl::Check(std::span<const StepEntry> entries, int64_t* num_rows
     RETURN_IF_ERROR(CheckTokens(entry, i));
     const auto num_tokens = static_cast<int64_t>(entry.tokens.size());
     pages_needed += sequences.PagesMissing(*sequence, sequence->length() + num_tokens);
-    *num_rows += entry.logits == StepEntry::Logits::kAll ? num_tokens : entry.logits == StepEntry::Logits::kLast ? 1 : 0;
+    *num_rows += entry.logits == StepEntry::Logits::kAll    ? num_tokens
+                 : entry.logits == StepEntry::Logits::kLast ? 1
+                                                            : 0;
     entry_sequences.push_back(sequence);
   }
   if (pages_needed > sequences.num_free_pages()) {
-    return Error(StatusCode::kResourceExhausted,
-                 "the context is full: the step needs {} more pages of {} tokens, and {} of {} are free; release a sequence, "
-                 "or load with more (--context)",
-                 pages_needed, limits.page_tokens, sequences.num_free_pages(), memory.num_pages);
+    return Error(
+        StatusCode::kResourceExhausted,
+        "the context is full: the step needs {} more pages of {} tokens, and {} of {} are free; release a sequence, "
+        "or load with more (--context)",
+        pages_needed, limits.page_tokens, sequences.num_free_pages(), memory.num_pages);
   }
   return OkStatus();
 }
@@ -246,10 +250,10 @@ StatusOr<SequenceId> Engine::Restore(const std::string& path) {
   const int64_t pages_needed = sequences.PagesMissing(sequence, num_tokens);
   Status status;
   if (pages_needed > sequences.num_free_pages()) {
-    status = Error(StatusCode::kResourceExhausted,
-                   "session '{}' holds {} tokens and needs {} pages of {}, but {} of {} are free (--context)", path,
-                   num_tokens, pages_needed, impl_->limits.page_tokens, sequences.num_free_pages(),
-                   impl_->memory.num_pages);
+    status =
+        Error(StatusCode::kResourceExhausted,
+              "session '{}' holds {} tokens and needs {} pages of {}, but {} of {} are free (--context)", path,
+              num_tokens, pages_needed, impl_->limits.page_tokens, sequences.num_free_pages(), impl_->memory.num_pages);
   } else {
     sequences.AddPages(sequence, num_tokens);
     status = session.CopyTo(*impl_->plan, *impl_->device, sequences.geometry(), sequence);

@@ -16,27 +16,28 @@ namespace nemotron::runtime {
 
 /// How much room an engine makes. Zero means: choose from the plan and the machine.
 struct EngineOptions {
-  std::string device = "auto";     ///< "auto" or "cpu"
-  int num_threads = 0;             ///< 0: cores this process may use
-  int64_t max_sequences = 8;       ///< slots
-  int64_t max_tokens_per_step = 0; ///< T; 0: 512. Longer prompts are cut into chunks (chunked prefill)
-  int64_t max_rows_per_step = 0;   ///< R; 0: max(max_sequences, 32)
-  int64_t context_tokens = 0;      ///< KV pages for this many tokens over all sequences; 0: max_position_embeddings of the
-                                   ///< plan, lowered to what memory allows
-  int64_t page_tokens = 0;         ///< 0: 64
-  int64_t memory_limit_bytes = 0;  ///< refuse to use more than this; 0: what the machine (cgroup included) has available
+  std::string device = "auto";      ///< "auto" or "cpu"
+  int num_threads = 0;              ///< 0: cores this process may use
+  int64_t max_sequences = 8;        ///< slots
+  int64_t max_tokens_per_step = 0;  ///< T; 0: 512. Longer prompts are cut into chunks (chunked prefill)
+  int64_t max_rows_per_step = 0;    ///< R; 0: max(max_sequences, 32)
+  int64_t context_tokens = 0;  ///< KV pages for this many tokens over all sequences; 0: max_position_embeddings of the
+                               ///< plan, lowered to what memory allows
+  int64_t page_tokens = 0;     ///< 0: 64
+  int64_t memory_limit_bytes =
+      0;  ///< refuse to use more than this; 0: what the machine (cgroup included) has available
   std::function<void(int64_t done, int64_t total)> load_progress = {};  ///< bytes of weights touched; may be empty
 };
 
 /// What an engine needs, before anything is allocated. Bytes.
 struct MemoryReport {
-  int64_t weight_bytes = 0;      ///< mapped from the file, shared between processes
-  int64_t slot_bytes = 0;        ///< all slots
-  int64_t page_bytes = 0;        ///< all pages
-  int64_t workspace_bytes = 0;   ///< activations and scratch
-  int64_t available_bytes = 0;   ///< what there is, or the limit that was set
+  int64_t weight_bytes = 0;     ///< mapped from the file, shared between processes
+  int64_t slot_bytes = 0;       ///< all slots
+  int64_t page_bytes = 0;       ///< all pages
+  int64_t workspace_bytes = 0;  ///< activations and scratch
+  int64_t available_bytes = 0;  ///< what there is, or the limit that was set
   int64_t num_slots = 0, num_pages = 0, page_tokens = 0;
-  std::string note;              ///< what was lowered to fit, and the flag that sets it; empty if nothing was
+  std::string note;  ///< what was lowered to fit, and the flag that sets it; empty if nothing was
   int64_t total_bytes() const { return weight_bytes + slot_bytes + page_bytes + workspace_bytes; }
 };
 
@@ -54,10 +55,11 @@ struct StepEntry {
   Logits logits = Logits::kLast;    ///< rows wanted back
 };
 
-/// A loaded plan with room for sequences. One thread at a time may call a given engine; different engines are independent.
+/// A loaded plan with room for sequences. One thread at a time may call a given engine; different engines are
+/// independent.
 ///
-/// A *step* brings any number of new tokens to any number of sequences. Results do not depend on how tokens are cut into
-/// steps, nor on the sequences that share a step: logits are equal bit for bit (docs/numerics.md).
+/// A *step* brings any number of new tokens to any number of sequences. Results do not depend on how tokens are cut
+/// into steps, nor on the sequences that share a step: logits are equal bit for bit (docs/numerics.md).
 class Engine {
  public:
   /// Memory that `Load` would need. Works without loading; `options` zeros are resolved as `Load` resolves them.
@@ -79,7 +81,8 @@ class Engine {
 
   /// An empty sequence. kResourceExhausted if all slots are taken ("--max-sequences").
   StatusOr<SequenceId> CreateSequence();
-  /// A sequence with the same tokens and state: copies the constant-size state and the last partial page, shares full pages.
+  /// A sequence with the same tokens and state: copies the constant-size state and the last partial page, shares full
+  /// pages.
   StatusOr<SequenceId> Fork(SequenceId sequence);
   /// Frees slot and pages. kNotFound if there is no such sequence.
   Status Release(SequenceId sequence);
@@ -90,15 +93,16 @@ class Engine {
   int64_t free_slots() const;
   int64_t free_pages() const;
 
-  /// Runs one step. `logits` receives R rows of [vocab_size] F32: for each entry in order kAll: a row a token, kLast: one
-  /// row, kNone: none. Entries may together bring more tokens than max_tokens_per_step (or ask for more rows than
-  /// max_rows_per_step): the step is then cut into several. On any error (unknown or repeated sequence, token id out of range, no pages left,
-  /// context full) nothing has changed for any sequence.
+  /// Runs one step. `logits` receives R rows of [vocab_size] F32: for each entry in order kAll: a row a token, kLast:
+  /// one row, kNone: none. Entries may together bring more tokens than max_tokens_per_step (or ask for more rows than
+  /// max_rows_per_step): the step is then cut into several. On any error (unknown or repeated sequence, token id out of
+  /// range, no pages left, context full) nothing has changed for any sequence.
   Status Step(std::span<const StepEntry> entries, std::vector<float>* logits);
 
   /// Writes tokens and state to a file (atomically), with the hash of the plan's weights.
   Status Save(SequenceId sequence, const std::string& path) const;
-  /// A sequence that continues with the same bits. kInvalidArgument if the file belongs to another plan; kDataLoss if damaged.
+  /// A sequence that continues with the same bits. kInvalidArgument if the file belongs to another plan; kDataLoss if
+  /// damaged.
   StatusOr<SequenceId> Restore(const std::string& path);
 
  private:

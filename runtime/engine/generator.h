@@ -13,8 +13,8 @@
 
 namespace nemotron::runtime {
 
-/// Token ids of a prompt, with the special tokens of the tokenizer's template. A text that itself begins with the BOS token, as
-/// one from a chat template does, gets no second one: two would change the answer.
+/// Token ids of a prompt, with the special tokens of the tokenizer's template. A text that itself begins with the BOS
+/// token, as one from a chat template does, gets no second one: two would change the answer.
 StatusOr<std::vector<int32_t>> EncodePrompt(const Plan& plan, const Tokenizer& tokenizer, std::string_view text);
 
 enum class FinishReason { kLength, kEndOfSequence, kStopString, kCancelled, kContextFull };
@@ -33,21 +33,22 @@ struct GenerationOptions {
   std::function<void(int64_t done, int64_t total)> on_prefill = {};  ///< prompt tokens taken in
 };
 
-/// How the plan's makers want tokens to be drawn: by its generation section; greedy if that does not ask for sampling, or is
-/// not there.
+/// How the plan's makers want tokens to be drawn: by its generation section; greedy if that does not ask for sampling,
+/// or is not there.
 SamplingOptions SamplingDefaults(const Plan& plan);
 
 struct GenerationResult {
-  std::vector<int32_t> tokens;          ///< generated, the end token included if one was drawn
-  std::vector<SampledToken> sampled;    ///< with log probabilities, one a token
-  std::string text;                     ///< empty without a tokenizer
+  std::vector<int32_t> tokens;        ///< generated, the end token included if one was drawn
+  std::vector<SampledToken> sampled;  ///< with log probabilities, one a token
+  std::string text;                   ///< empty without a tokenizer
   FinishReason finish = FinishReason::kLength;
   int64_t prompt_tokens = 0;
-  double prefill_ms = 0, decode_ms = 0; ///< decode: after the first token
+  double prefill_ms = 0, decode_ms = 0;  ///< decode: after the first token
 };
 
-/// Feeds `prompt` to `sequence` (which may already hold tokens) and generates. The last generated token is not fed back, so
-/// a caller who continues passes it in front of the next prompt; `Engine::Tokens` says what the sequence has taken in.
+/// Feeds `prompt` to `sequence` (which may already hold tokens) and generates. The last generated token is not fed
+/// back, so a caller who continues passes it in front of the next prompt; `Engine::Tokens` says what the sequence has
+/// taken in.
 StatusOr<GenerationResult> Generate(Engine& engine, SequenceId sequence, std::span<const int32_t> prompt,
                                     const GenerationOptions& options);
 

@@ -74,9 +74,10 @@ int64_t AvailableInGroup(const std::string& mount, std::string path, const Group
 }
 
 std::string Describe(const MemoryReport& report) {
-  return fmt::format("weights {}, {} sequences {}, {} tokens of context {}, workspace {}", FormatBytes(report.weight_bytes),
-                     report.num_slots, FormatBytes(report.slot_bytes), report.num_pages * report.page_tokens,
-                     FormatBytes(report.page_bytes), FormatBytes(report.workspace_bytes));
+  return fmt::format("weights {}, {} sequences {}, {} tokens of context {}, workspace {}",
+                     FormatBytes(report.weight_bytes), report.num_slots, FormatBytes(report.slot_bytes),
+                     report.num_pages * report.page_tokens, FormatBytes(report.page_bytes),
+                     FormatBytes(report.workspace_bytes));
 }
 
 Status CheckOption(std::string_view name, int64_t value, int64_t minimum, int64_t maximum) {
@@ -159,8 +160,8 @@ StatusOr<ProgramLimits> ResolveLimits(const EngineOptions& options) {
 }
 
 int64_t PageBytes(const Plan& plan, int64_t page_tokens) {
-  // The loader bounds the factor (2^30) and ResolveLimits the other (4096). States in a page lie at their per-token offset
-  // times page_tokens, a multiple of 4 times a multiple of 16, so pages and states are aligned to 64 bytes.
+  // The loader bounds the factor (2^30) and ResolveLimits the other (4096). States in a page lie at their per-token
+  // offset times page_tokens, a multiple of 4 times a multiple of 16, so pages and states are aligned to 64 bytes.
   return static_cast<int64_t>(plan.root().kv_bytes_per_token()) * page_tokens;
 }
 
@@ -202,11 +203,12 @@ StatusOr<MemoryReport> FitMemory(const Plan& plan, const EngineOptions& options,
   const std::string most = tokens_that_fit > 0 ? fmt::format(" (at most {} tokens fit)", tokens_that_fit) : "";
   const int64_t total = static_cast<int64_t>(
       std::min<__int128>(static_cast<__int128>(fixed) + report.page_bytes, std::numeric_limits<int64_t>::max()));
-  return Error(StatusCode::kResourceExhausted,
-               "the plan needs {} of memory ({}), but {} are {}; lower --context{}, --max-sequences or --prefill-chunk, or "
-               "raise --memory-limit",
-               FormatBytes(total), Describe(report), FormatBytes(available_bytes),
-               options.memory_limit_bytes != 0 ? "allowed" : "available", most);
+  return Error(
+      StatusCode::kResourceExhausted,
+      "the plan needs {} of memory ({}), but {} are {}; lower --context{}, --max-sequences or --prefill-chunk, or "
+      "raise --memory-limit",
+      FormatBytes(total), Describe(report), FormatBytes(available_bytes),
+      options.memory_limit_bytes != 0 ? "allowed" : "available", most);
 }
 
 }  // namespace nemotron::runtime

@@ -9,10 +9,10 @@ namespace nemotron::runtime {
 
 /// Hands out the pages of one block of device memory and counts who shares them.
 ///
-/// A page holds the keys and values of `page_tokens` consecutive positions of a sequence, for all layers. Positions are only
-/// ever appended, so a full page never changes again and any number of sequences may share it; a fork therefore copies
-/// only the last, partial page. Example with 4 tokens a page: A holds 10 tokens in pages 0, 1, 2; its fork B shares 0
-/// and 1 (2 references each) and copies 2 to page 3. Neither sees what the other appends.
+/// A page holds the keys and values of `page_tokens` consecutive positions of a sequence, for all layers. Positions are
+/// only ever appended, so a full page never changes again and any number of sequences may share it; a fork therefore
+/// copies only the last, partial page. Example with 4 tokens a page: A holds 10 tokens in pages 0, 1, 2; its fork B
+/// shares 0 and 1 (2 references each) and copies 2 to page 3. Neither sees what the other appends.
 ///
 /// Not thread-safe. Never allocates after construction.
 class PagePool {

@@ -11,13 +11,14 @@ namespace nemotron::runtime {
 
 /// How the next token is chosen. Steps in this order: repetition penalty, temperature, top-k, top-p, min-p, draw.
 struct SamplingOptions {
-  double temperature = 1.0;         ///< 0: greedy (the lowest id among equals)
-  int64_t top_k = 0;                ///< keep the k likeliest; 0: all
-  double top_p = 1.0;               ///< keep the smallest set whose probability reaches p, in (0, 1]
-  double min_p = 0.0;               ///< drop tokens less likely than min_p times the likeliest, in [0, 1]
-  double repetition_penalty = 1.0;  ///< > 0; logits of tokens already seen are divided (if positive) or multiplied by it
-  uint64_t seed = 0;                ///< the same seed, plan and prompt give the same text
-  int num_logprobs = 0;             ///< how many alternatives to report with each token
+  double temperature = 1.0;  ///< 0: greedy (the lowest id among equals)
+  int64_t top_k = 0;         ///< keep the k likeliest; 0: all
+  double top_p = 1.0;        ///< keep the smallest set whose probability reaches p, in (0, 1]
+  double min_p = 0.0;        ///< drop tokens less likely than min_p times the likeliest, in [0, 1]
+  double repetition_penalty =
+      1.0;               ///< > 0; logits of tokens already seen are divided (if positive) or multiplied by it
+  uint64_t seed = 0;     ///< the same seed, plan and prompt give the same text
+  int num_logprobs = 0;  ///< how many alternatives to report with each token
 
   /// kInvalidArgument naming the field and its range.
   Status Validate() const;

@@ -13,30 +13,31 @@
 
 namespace nemotron::runtime {
 
-/// What an engine keeps of one sequence. It lives as long as its slot and is used again, so that a new sequence costs no
-/// allocation.
+/// What an engine keeps of one sequence. It lives as long as its slot and is used again, so that a new sequence costs
+/// no allocation.
 struct Sequence {
   bool in_use = false;
-  int64_t uses = 0;                 ///< how often the slot was taken; part of the id
-  std::byte* slot = nullptr;        ///< constant-size state, `slot_bytes` of device memory
-  std::vector<std::byte*> pages;    ///< page i holds positions [i * page_tokens, (i + 1) * page_tokens)
-  std::vector<int32_t> tokens;      ///< all that it has taken in
-  int64_t last_step = 0;            ///< number of the last step that it was named in
+  int64_t uses = 0;               ///< how often the slot was taken; part of the id
+  std::byte* slot = nullptr;      ///< constant-size state, `slot_bytes` of device memory
+  std::vector<std::byte*> pages;  ///< page i holds positions [i * page_tokens, (i + 1) * page_tokens)
+  std::vector<int32_t> tokens;    ///< all that it has taken in
+  int64_t last_step = 0;          ///< number of the last step that it was named in
 
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }
 };
 
 /// The sequences of an engine with the memory behind them: slots and pages.
 ///
-/// A *slot* is a fixed run of memory for the constant-size state (convolution window, SSM state) of one sequence; all slots
-/// are alike and lie one after another. It is zeroed when a sequence takes it. Keys and values lie in pages (page_pool.h).
+/// A *slot* is a fixed run of memory for the constant-size state (convolution window, SSM state) of one sequence; all
+/// slots are alike and lie one after another. It is zeroed when a sequence takes it. Keys and values lie in pages
+/// (page_pool.h).
 class SequenceTable {
  public:
   struct Geometry {
     int64_t max_sequences = 0;
-    int64_t slot_bytes = 0;           ///< may be 0
-    int64_t num_pages = 0;            ///< may be 0, if page_bytes is
-    int64_t page_bytes = 0;           ///< 0: the plan has no KV cache, and no pages are ever needed
+    int64_t slot_bytes = 0;  ///< may be 0
+    int64_t num_pages = 0;   ///< may be 0, if page_bytes is
+    int64_t page_bytes = 0;  ///< 0: the plan has no KV cache, and no pages are ever needed
     int64_t page_tokens = 0;
   };
 

@@ -1,13 +1,13 @@
 #include "runtime/engine/session_file.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <cstring>
 #include <memory>
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#include <xxhash.h>
 
 #include "runtime/base/dtype.h"
 #include "runtime/base/file_writer.h"
@@ -70,8 +70,8 @@ void HashDispatch(const schema::Program& program, const schema::Dispatch& dispat
   }
 }
 
-/// What lies together in a page of the KV cache, token after token: one dimension of the keys of a head (keys are stored
-/// transposed, for the attention kernel), or the values of a head.
+/// What lies together in a page of the KV cache, token after token: one dimension of the keys of a head (keys are
+/// stored transposed, for the attention kernel), or the values of a head.
 struct CachePlane {
   int64_t offset;       ///< bytes from the start of a page
   int64_t token_bytes;  ///< of one token
@@ -180,11 +180,11 @@ Status SaveSession(const Plan& plan, Device& device, const SequenceTable::Geomet
     RETURN_IF_ERROR(write_from_device(sequence.slot, geometry.slot_bytes));
   }
   uint64_t cache_bytes = 0;
-  RETURN_IF_ERROR(ForEachCacheRun(plan, geometry, sequence, sequence.length(),
-                                  [&](const std::byte* source, int64_t size_bytes) {
-                                    cache_bytes += static_cast<uint64_t>(size_bytes);
-                                    return write_from_device(source, size_bytes);
-                                  }));
+  RETURN_IF_ERROR(
+      ForEachCacheRun(plan, geometry, sequence, sequence.length(), [&](const std::byte* source, int64_t size_bytes) {
+        cache_bytes += static_cast<uint64_t>(size_bytes);
+        return write_from_device(source, size_bytes);
+      }));
   RETURN_IF_ERROR(flush());
   std::memcpy(header.magic, kMagic, sizeof(kMagic));
   header.version = kVersion;
@@ -216,16 +216,17 @@ StatusOr<SessionFile> SessionFile::Open(const Plan& plan, const std::string& pat
   }
   const uint64_t identity = PlanIdentity(plan);
   if (header.plan_identity != identity) {
-    return InvalidArgument("session '{}' belongs to another plan: it was saved with plan {:016x}, this is {:016x}", path,
-                           header.plan_identity, identity);
+    return InvalidArgument("session '{}' belongs to another plan: it was saved with plan {:016x}, this is {:016x}",
+                           path, header.plan_identity, identity);
   }
   const auto cache_bytes_per_token = static_cast<uint64_t>(CacheBytesPerToken(plan));
   if (header.num_tokens > kMaxTokens || header.slot_bytes != plan.root().slot_bytes() ||
       header.cache_bytes != header.num_tokens * cache_bytes_per_token) {
-    return DataLoss("session '{}' says {} tokens, {} bytes of state and {} of cache, expected {} of state and {} of cache "
-                    "a token",
-                    path, header.num_tokens, header.slot_bytes, header.cache_bytes, plan.root().slot_bytes(),
-                    cache_bytes_per_token);
+    return DataLoss(
+        "session '{}' says {} tokens, {} bytes of state and {} of cache, expected {} of state and {} of cache "
+        "a token",
+        path, header.num_tokens, header.slot_bytes, header.cache_bytes, plan.root().slot_bytes(),
+        cache_bytes_per_token);
   }
   const uint64_t token_bytes = header.num_tokens * sizeof(int32_t);
   const std::span<const std::byte> payload = bytes.subspan(sizeof(header));

@@ -17,18 +17,18 @@
 ///   header   SessionHeader, 64 bytes
 ///   tokens   int32 [T]
 ///   slot     the constant-size state, slot_bytes of the plan
-///   cache    for each KvCache state of the plan, in its order: keys [heads][head_dim][T], then values [heads][T][head_dim]
+///   cache    for each KvCache state, in the plan's order: keys [heads][head_dim][T], values [heads][T][head_dim]
 ///
 /// The cache is stored without pages, so that an engine with another page size can restore it, and nothing of other
 /// sequences that used a page before can leak into the file.
 namespace nemotron::runtime {
 
 struct SessionHeader {
-  char magic[8];              ///< "NEMOSESS"
-  uint32_t version;           ///< 1
-  uint32_t reserved;          ///< 0
-  uint64_t plan_identity;     ///< PlanIdentity of the plan it belongs to
-  uint64_t num_tokens;        ///< T
+  char magic[8];           ///< "NEMOSESS"
+  uint32_t version;        ///< 1
+  uint32_t reserved;       ///< 0
+  uint64_t plan_identity;  ///< PlanIdentity of the plan it belongs to
+  uint64_t num_tokens;     ///< T
   uint64_t slot_bytes;
   uint64_t cache_bytes;
   uint64_t payload_checksum;  ///< XXH3-64 of all after the header
@@ -36,9 +36,9 @@ struct SessionHeader {
 };
 static_assert(sizeof(SessionHeader) == 64);
 
-/// What a state computed by a plan depends on: XXH3-64 over weights (names, types, shapes, checksums), states and program.
-/// Names, tokenizer, templates and provenance do not enter, so a plan compiled again from the same checkpoint keeps its
-/// sessions.
+/// What a state computed by a plan depends on: XXH3-64 over weights (names, types, shapes, checksums), states and
+/// program. Names, tokenizer, templates and provenance do not enter, so a plan compiled again from the same checkpoint
+/// keeps its sessions.
 uint64_t PlanIdentity(const Plan& plan);
 
 /// Writes `sequence`, whose memory is on `device`, to `path`, atomically.

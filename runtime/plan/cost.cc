@@ -7,7 +7,8 @@
 namespace nemotron::runtime {
 namespace {
 
-const schema::Argument* FindArgument(const schema::Dispatch& dispatch, schema::ArgumentKind kind, std::string_view name) {
+const schema::Argument* FindArgument(const schema::Dispatch& dispatch, schema::ArgumentKind kind,
+                                     std::string_view name) {
   for (const schema::Argument* argument : *dispatch.arguments()) {
     if (argument->kind() == kind && argument->name()->string_view() == name) {
       return argument;
@@ -49,7 +50,8 @@ class DispatchCost {
     double expert_share = 1;
     if (kernel == "cpu.embedding") {  // reads a row a token
       const schema::Weight* weight = WeightOf("weight");
-      cost.weight_bytes = weight == nullptr ? 0 : tokens * Bytes(*weight) / static_cast<double>(weight->shape()->Get(0));
+      cost.weight_bytes =
+          weight == nullptr ? 0 : tokens * Bytes(*weight) / static_cast<double>(weight->shape()->Get(0));
       return cost;
     }
     if (kernel == "cpu.linear" || kernel == "cpu.moe_route") {
@@ -65,7 +67,8 @@ class DispatchCost {
         cost.flops = 2 * 2 * Product(*up->shape()) * share * units;
       }
     } else if (kernel == "cpu.attention") {
-      cost.flops = 4 * IntParameter(dispatch_, "num_heads") * IntParameter(dispatch_, "head_dim") * shape_.mean_context * units;
+      cost.flops =
+          4 * IntParameter(dispatch_, "num_heads") * IntParameter(dispatch_, "head_dim") * shape_.mean_context * units;
     } else if (kernel.starts_with("cpu.ssm_scan")) {  // decay, outer product, sum, dot product
       cost.flops = 5 * IntParameter(dispatch_, "num_heads") * IntParameter(dispatch_, "head_dim") *
                    IntParameter(dispatch_, "state_size") * units;

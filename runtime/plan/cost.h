@@ -24,8 +24,8 @@ struct StepCost {
   double bytes() const { return weight_bytes + state_bytes + kv_bytes; }
 };
 
-/// Estimates the cost of a step from the dispatches of `plan`, which has been validated. Kernels that are not known cost
-/// their weights.
+/// Estimates the cost of a step from the dispatches of `plan`, which has been validated. Kernels that are not known
+/// cost their weights.
 StepCost EstimateCost(const schema::Plan& plan, const StepShape& shape);
 
 }  // namespace nemotron::runtime

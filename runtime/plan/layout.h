@@ -9,15 +9,16 @@ namespace nemotron::runtime {
 
 /// The Panel layout, shared by the packer (codegen/cpu) and the matrix kernels (runtime/cpu).
 ///
-/// A matrix W [N, K] is used as y = x * W^T. Its rows (outputs) are cut into panels of 16, the last one padded with zero
-/// rows. Inside a panel, elements of K are interleaved so that one 64-byte vector holds the same k for all 16 rows:
+/// A matrix W [N, K] is used as y = x * W^T. Its rows (outputs) are cut into panels of 16, the last one padded with
+/// zero rows. Inside a panel, elements of K are interleaved so that one 64-byte vector holds the same k for all 16
+/// rows:
 ///   F32:  [N/16][K][16]
 ///   BF16: [N/16][K/2][16][2], pairs of neighbouring k, K padded with a zero to an even number
 /// A kernel then streams one panel from start to end, and every output is one chain of sums over k in ascending order,
 /// however many rows of x are multiplied at once. That makes results independent of how a batch is cut into steps.
 ///
-/// Example: N = 20, K = 3 in BF16 has two panels of 2 * 16 * 2 elements; W[17][2] lies at panel 1, pair 1, row 1, half 0,
-/// element 64 + 32 + 2 = 98.
+/// Example: N = 20, K = 3 in BF16 has two panels of 2 * 16 * 2 elements; W[17][2] lies at panel 1, pair 1, row 1, half
+/// 0, element 64 + 32 + 2 = 98.
 inline constexpr int64_t kPanelRows = 16;
 
 /// Elements of K that lie side by side: 2 for BF16, else 1.

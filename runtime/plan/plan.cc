@@ -1,12 +1,12 @@
 #include "runtime/plan/plan.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
 #include <set>
 #include <utility>
-
-#include <xxhash.h>
 
 #include "runtime/plan/format.h"
 #include "runtime/plan/validate.h"
@@ -31,7 +31,8 @@ StatusOr<PlanPreamble> ReadPreamble(std::span<const std::byte> bytes) {
   }
   std::memcpy(&preamble, bytes.data(), sizeof(preamble));
   if (preamble.version > kPlanPreambleVersion) {
-    return Unimplemented("preamble version is {}, but this build reads up to {}", preamble.version, kPlanPreambleVersion);
+    return Unimplemented("preamble version is {}, but this build reads up to {}", preamble.version,
+                         kPlanPreambleVersion);
   }
   const uint64_t checksum = XXH3_64bits(bytes.data(), kChecksummedPreambleBytes);
   if (checksum != preamble.preamble_checksum) {
@@ -47,7 +48,8 @@ StatusOr<PlanPreamble> ReadPreamble(std::span<const std::byte> bytes) {
                     bytes.size() < preamble.file_size_bytes ? "truncated" : "longer than it was written");
   }
   if (preamble.metadata_offset < kSegmentAlignment || preamble.metadata_offset % kSegmentAlignment != 0) {
-    return DataLoss("metadata starts at byte {}, expected a multiple of {}", preamble.metadata_offset, kSegmentAlignment);
+    return DataLoss("metadata starts at byte {}, expected a multiple of {}", preamble.metadata_offset,
+                    kSegmentAlignment);
   }
   if (preamble.metadata_offset > bytes.size() || preamble.metadata_size != bytes.size() - preamble.metadata_offset) {
     return DataLoss("metadata of {} bytes starts at byte {} of a {}-byte file, expected it to end there",

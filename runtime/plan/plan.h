@@ -13,8 +13,9 @@
 
 namespace nemotron::runtime {
 
-/// A plan file, mapped and checked: after `Load` every offset, size, index, shape and string of the metadata was verified,
-/// so that users may trust the flatbuffer (but kernels still check what a dispatch means, in their Prepare). Immutable and safe to share between threads.
+/// A plan file, mapped and checked: after `Load` every offset, size, index, shape and string of the metadata was
+/// verified, so that users may trust the flatbuffer (but kernels still check what a dispatch means, in their Prepare).
+/// Immutable and safe to share between threads.
 class Plan {
  public:
   struct LoadOptions {

@@ -1,10 +1,10 @@
 #include "runtime/plan/plan_writer.h"
 
+#include <xxhash.h>
+
 #include <array>
 #include <cstring>
 #include <utility>
-
-#include <xxhash.h>
 
 #include "runtime/plan/format.h"
 #include "runtime/plan/validate.h"

@@ -13,9 +13,9 @@
 
 namespace nemotron::runtime {
 
-/// Writes a plan file from front to end: segments are streamed and checksummed as they pass by, the flatbuffer follows, and
-/// the preamble is filled in last. The file appears at its path only when `Finish` succeeded; a writer that is dropped
-/// before leaves nothing behind.
+/// Writes a plan file from front to end: segments are streamed and checksummed as they pass by, the flatbuffer follows,
+/// and the preamble is filled in last. The file appears at its path only when `Finish` succeeded; a writer that is
+/// dropped before leaves nothing behind.
 ///
 ///   ASSIGN_OR_RETURN(PlanWriter writer, PlanWriter::Create("m.plan"));
 ///   RETURN_IF_ERROR(writer.BeginSegment());

@@ -48,7 +48,8 @@ StatusOr<std::span<const int64_t>> ShapeOf(const std::string& what, const flatbu
 Status CheckSegment(const std::string& what, const schema::Segment& segment, uint64_t metadata_offset) {
   const uint64_t offset = segment.offset_bytes();
   if (offset < kSegmentAlignment || offset % kSegmentAlignment != 0) {
-    return DataLoss("{} starts at byte {}, expected a multiple of {} behind the preamble", what, offset, kSegmentAlignment);
+    return DataLoss("{} starts at byte {}, expected a multiple of {} behind the preamble", what, offset,
+                    kSegmentAlignment);
   }
   if (offset > metadata_offset || segment.size_bytes() > metadata_offset - offset) {
     return DataLoss("{} ends at byte {}, behind the start of the metadata at byte {}", what,
@@ -67,8 +68,8 @@ Status CheckOverlaps(const schema::Plan& plan) {
   ranges.reserve(plan.weights()->size() + 1);
   for (const schema::Weight* weight : *plan.weights()) {
     const schema::Segment& segment = *weight->segment();
-    ranges.push_back({segment.offset_bytes(), segment.offset_bytes() + segment.size_bytes(),
-                      weight->name()->string_view()});
+    ranges.push_back(
+        {segment.offset_bytes(), segment.offset_bytes() + segment.size_bytes(), weight->name()->string_view()});
   }
   if (plan.tokenizer() != nullptr) {
     const schema::Segment& segment = *plan.tokenizer()->data();
@@ -135,7 +136,8 @@ Status CheckState(const std::string& what, const schema::State& state, uint64_t 
     return DataLoss("{} lies at offset {}, expected a multiple of {}", what, state.offset_bytes(), alignment);
   }
   const uint64_t element_bytes = static_cast<uint64_t>(SizeOf(static_cast<DType>(state.dtype())));
-  if (state.offset_bytes() > limit || static_cast<uint64_t>(*elements) > (limit - state.offset_bytes()) / element_bytes) {
+  if (state.offset_bytes() > limit ||
+      static_cast<uint64_t>(*elements) > (limit - state.offset_bytes()) / element_bytes) {
     return DataLoss("{} lies at offset {} with {} elements of {} bytes, but {} is {}", what, state.offset_bytes(),
                     *elements, element_bytes, in_pages ? "kv_bytes_per_token" : "slot_bytes", limit);
   }
@@ -251,7 +253,8 @@ Status ValidateName(std::string_view what, std::string_view name) {
   for (size_t i = 0; i < name.size(); ++i) {
     const auto c = static_cast<uint8_t>(name[i]);
     if (c <= ' ' || c > '~' || c == '\'' || c == '"' || c == '\\') {
-      return DataLoss("{} has byte {:#04x} at position {}, expected printable ASCII without spaces and quotes", what, c, i);
+      return DataLoss("{} has byte {:#04x} at position {}, expected printable ASCII without spaces and quotes", what, c,
+                      i);
     }
   }
   return OkStatus();
@@ -269,8 +272,9 @@ Status ValidateMetadata(const schema::Plan& plan, uint64_t metadata_offset) {
     return DataLoss("version is 0, expected 1 to {}", kPlanVersion);
   }
   if (plan.version() > kPlanVersion) {
-    return Unimplemented("version is {}, but this build reads plans up to version {}; use a newer build, or compile again",
-                         plan.version(), kPlanVersion);
+    return Unimplemented(
+        "version is {}, but this build reads plans up to version {}; use a newer build, or compile again",
+        plan.version(), kPlanVersion);
   }
   RETURN_IF_ERROR(ValidateName("target", plan.target()->string_view()));
   if (plan.target()->string_view() != "cpu") {

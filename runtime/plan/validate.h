@@ -10,8 +10,8 @@
 
 namespace nemotron::runtime {
 
-/// Bounds on what a plan may say, far above any model, so that sums and products of sizes stay within 64 bits and a damaged
-/// file cannot ask for unbounded work.
+/// Bounds on what a plan may say, far above any model, so that sums and products of sizes stay within 64 bits and a
+/// damaged file cannot ask for unbounded work.
 inline constexpr uint32_t kMaxWeights = 1 << 17;
 inline constexpr uint32_t kMaxStates = 1 << 16;
 inline constexpr uint32_t kMaxBuffers = 1 << 16;
@@ -27,13 +27,14 @@ inline constexpr uint64_t kMaxPositions = uint64_t{1} << 40;
 inline constexpr uint64_t kMaxUnitBytes = uint64_t{1} << 30;  // of an arena, per token or row; of all KV, per token
 inline constexpr uint64_t kMaxSlotBytes = uint64_t{1} << 36;
 
-/// Checks everything that the flatbuffers verifier does not: versions, enums, ranges, sizes, indices, names. Segments must
-/// lie between the preamble and `metadata_offset`. `plan` must have passed the flatbuffers verifier.
-/// kDataLoss or kUnimplemented, naming the field, what was found and what was expected.
+/// Checks everything that the flatbuffers verifier does not: versions, enums, ranges, sizes, indices, names. Segments
+/// must lie between the preamble and `metadata_offset`. `plan` must have passed the flatbuffers verifier. kDataLoss or
+/// kUnimplemented, naming the field, what was found and what was expected.
 Status ValidateMetadata(const schema::Plan& plan, uint64_t metadata_offset);
 
-/// The part of it about `plan.program()`: buffers within their arenas, indices and columns of arguments, and the flow of
-/// data: whatever a dispatch reads was written before and not overwritten since, and no output overlaps another argument.
+/// The part of it about `plan.program()`: buffers within their arenas, indices and columns of arguments, and the flow
+/// of data: whatever a dispatch reads was written before and not overwritten since, and no output overlaps another
+/// argument.
 Status ValidateProgram(const schema::Plan& plan);
 
 /// Names are 1 to 256 printable ASCII characters without spaces or quotes. `what` is the field for the message.

@@ -38,7 +38,8 @@ class Columns {
   std::map<uint64_t, uint64_t> runs_;  // begin -> end
 };
 
-/// Which buffers hold data while the dispatches run in order. A write to a buffer ends the life of all that share bytes.
+/// Which buffers hold data while the dispatches run in order. A write to a buffer ends the life of all that share
+/// bytes.
 class Liveness {
  public:
   explicit Liveness(const schema::Program& program) : program_(program) {}
@@ -145,14 +146,14 @@ Status CheckArgument(const std::string& what, const schema::Plan& plan, const sc
   const schema::Program& program = *plan.program();
   const bool is_buffer =
       argument.kind() == schema::ArgumentKind::Input || argument.kind() == schema::ArgumentKind::Output;
-  const uint32_t count = is_buffer                                             ? program.buffers()->size()
+  const uint32_t count = is_buffer                                         ? program.buffers()->size()
                          : argument.kind() == schema::ArgumentKind::Weight ? plan.weights()->size()
-                                                                               : plan.states()->size();
+                                                                           : plan.states()->size();
   if (argument.index() >= count) {
     return DataLoss("{} has index {}, but there are {} {}", what, argument.index(), count,
-                    is_buffer                                             ? "buffers"
+                    is_buffer                                         ? "buffers"
                     : argument.kind() == schema::ArgumentKind::Weight ? "weights"
-                                                                          : "states");
+                                                                      : "states");
   }
   if (is_buffer) {
     const schema::Buffer& buffer = *program.buffers()->Get(argument.index());
@@ -179,7 +180,8 @@ Status CheckParameters(const std::string& what, const schema::Dispatch& dispatch
     if (!names.insert(name).second) {
       return DataLoss("{} has parameter '{}' twice", what, name);
     }
-    RETURN_IF_ERROR(ValidateEnum(fmt::format("{} parameter '{}' type", what, name), static_cast<int>(parameter->type()), 4));
+    RETURN_IF_ERROR(
+        ValidateEnum(fmt::format("{} parameter '{}' type", what, name), static_cast<int>(parameter->type()), 4));
     const bool is_bool = parameter->type() == schema::ParameterType::Bool;
     if (is_bool && parameter->int_value() != 0 && parameter->int_value() != 1) {
       return DataLoss("{} parameter '{}' is {}, expected 0 or 1", what, name, parameter->int_value());
@@ -252,10 +254,11 @@ Status CheckDispatch(uint32_t index, const schema::Plan& plan, Liveness* livenes
     }
     if (argument.kind() == schema::ArgumentKind::Input &&
         !liveness->IsLive(argument.index(), argument.column(), argument.columns())) {
-      return DataLoss("{} reads columns {} to {} of buffer '{}', which no dispatch before has written, or which another "
-                      "buffer has overwritten",
-                      argument_name, argument.column(), argument.column() + argument.columns(),
-                      program.buffers()->Get(argument.index())->name()->string_view());
+      return DataLoss(
+          "{} reads columns {} to {} of buffer '{}', which no dispatch before has written, or which another "
+          "buffer has overwritten",
+          argument_name, argument.column(), argument.column() + argument.columns(),
+          program.buffers()->Get(argument.index())->name()->string_view());
     }
   }
   RETURN_IF_ERROR(CheckParameters(what, dispatch));

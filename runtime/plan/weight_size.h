@@ -10,8 +10,8 @@
 
 namespace nemotron::runtime {
 
-/// Product of `shape`, each dimension at least 1. kInvalidArgument for other dimensions, more than 8 of them, or a product
-/// above 2^62.
+/// Product of `shape`, each dimension at least 1. kInvalidArgument for other dimensions, more than 8 of them, or a
+/// product above 2^62.
 StatusOr<int64_t> NumElements(std::span<const int64_t> shape);
 
 /// Bytes of a weight of logical `shape` in a segment: padding of the layout included, that of the file not. Panel takes

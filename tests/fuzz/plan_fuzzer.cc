@@ -1,7 +1,9 @@
 // Loads plans that nobody should have made, and runs those that are accepted.
 //
-// An input is either a plan file (it begins with "NEMOPLAN"), whose checksums are made right first, or the metadata of one:
-// then preamble and segments are put in front of it. Without that, nothing would ever get past the checksums.
+// An input is either a plan file (it begins with "NEMOPLAN"), whose checksums are made right first, or the metadata of
+// one: then preamble and segments are put in front of it. Without that, nothing would ever get past the checksums.
+
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -9,8 +11,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <vector>
-
-#include <xxhash.h>
 
 #include "runtime/engine/engine.h"
 #include "runtime/plan/format.h"
@@ -24,7 +24,8 @@ constexpr size_t kMaxInputBytes = 1 << 20;
 
 /// The file for an input, in memory aligned as a mapped file.
 struct Image {
-  explicit Image(size_t size) : bytes(static_cast<std::byte*>(std::aligned_alloc(4096, (size + 4095) / 4096 * 4096))), size(size) {}
+  explicit Image(size_t size)
+      : bytes(static_cast<std::byte*>(std::aligned_alloc(4096, (size + 4095) / 4096 * 4096))), size(size) {}
   ~Image() { std::free(bytes); }
   Image(const Image&) = delete;
   Image& operator=(const Image&) = delete;
@@ -46,7 +47,8 @@ void WritePreamble(Image& image, size_t metadata_offset) {
 
 /// Takes the plan as far as it goes: load, prepare, two steps with two sequences.
 void Use(const Image& image) {
-  const auto plan = Plan::FromBytes({image.bytes, image.size}, {.verify_weights = Plan::LoadOptions::VerifyWeights::kNever});
+  const auto plan =
+      Plan::FromBytes({image.bytes, image.size}, {.verify_weights = Plan::LoadOptions::VerifyWeights::kNever});
   if (!plan.ok()) {
     return;
   }

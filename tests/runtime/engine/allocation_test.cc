@@ -1,10 +1,10 @@
 // A decode step allocates nothing: what it needs was made when the engine was.
 
+#include <gtest/gtest.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <new>
-
-#include <gtest/gtest.h>
 
 #include "runtime/engine/engine.h"
 #include "tests/runtime/plan/tiny_plan.h"

@@ -1,24 +1,24 @@
 // The C interface as a C program uses it. Compiled as C; each check that fails says so and ends the run.
 
-#include "runtime/nemotron.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK(condition)                                                                                        \
-  do {                                                                                                          \
-    if (!(condition)) {                                                                                         \
+#include "runtime/nemotron.h"
+
+#define CHECK(condition)                                                                                              \
+  do {                                                                                                                \
+    if (!(condition)) {                                                                                               \
       fprintf(stderr, "%s:%d: %s is false; last error: %s\n", __FILE__, __LINE__, #condition, nemotron_last_error()); \
-      exit(1);                                                                                                  \
-    }                                                                                                           \
+      exit(1);                                                                                                        \
+    }                                                                                                                 \
   } while (0)
 #define CHECK_OK(call) CHECK((call) == NEMOTRON_OK)
-#define CHECK_FAILS(call, status, text)                     \
-  do {                                                      \
-    CHECK((call) == (status));                              \
-    CHECK(strstr(nemotron_last_error(), (text)) != NULL);   \
+#define CHECK_FAILS(call, status, text)                   \
+  do {                                                    \
+    CHECK((call) == (status));                            \
+    CHECK(strstr(nemotron_last_error(), (text)) != NULL); \
   } while (0)
 
 enum { kVocabSize = 4096 };
@@ -95,7 +95,8 @@ static void TestText(const nemotron_engine* engine) {
   int32_t tokens[64];
   size_t count = 0, bytes = 0;
   char back[64];
-  CHECK_FAILS(nemotron_tokenize(engine, text, strlen(text), 1, NULL, 0, &count), NEMOTRON_RESOURCE_EXHAUSTED, "room for 0");
+  CHECK_FAILS(nemotron_tokenize(engine, text, strlen(text), 1, NULL, 0, &count), NEMOTRON_RESOURCE_EXHAUSTED,
+              "room for 0");
   CHECK(count > 1 && count < 64);
   CHECK_OK(nemotron_tokenize(engine, text, strlen(text), 1, tokens, 64, &count));
   CHECK(tokens[0] == 1);  // BOS
@@ -256,7 +257,8 @@ static void TestSampler(void) {
   CHECK(fabsf(logprob - -0.4401897f) < 1e-5f);  // 3 - log(1 + e + e^2 + e^3)
   CHECK_OK(nemotron_sampler_sample(sampler, logits, 4, history, 2, &token, NULL));
   CHECK(token == 3);
-  CHECK_FAILS(nemotron_sampler_sample(sampler, logits, 0, NULL, 0, &token, NULL), NEMOTRON_INVALID_ARGUMENT, "vocab_size");
+  CHECK_FAILS(nemotron_sampler_sample(sampler, logits, 0, NULL, 0, &token, NULL), NEMOTRON_INVALID_ARGUMENT,
+              "vocab_size");
   nemotron_sampler_free(sampler);
   options.min_p = -1;
   CHECK_FAILS(nemotron_sampler_create(&options, &sampler), NEMOTRON_INVALID_ARGUMENT, "min_p is -1");

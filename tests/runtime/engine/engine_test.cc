@@ -1,5 +1,8 @@
 #include "runtime/engine/engine.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -8,9 +11,6 @@
 #include <random>
 #include <stdexcept>
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include "tests/runtime/plan/tiny_plan.h"
 
 namespace nemotron::runtime {
@@ -18,6 +18,9 @@ namespace {
 
 using ::testing::HasSubstr;
 using Logits = StepEntry::Logits;
+
+/// The first two logits after Tokens(20) of kept/version-1.bin.
+constexpr float kKeptLogits[] = {-0.0176826f, -0.2787243f};
 
 /// The tiny plan in an engine; tokens are random but the same each time.
 class EngineTest : public ::testing::Test {
@@ -156,7 +159,8 @@ TEST_F(EngineTest, RefusesExpertsThatTheirRouterDoesNotKnow) {
   const testing::AlignedBytes bytes(testing::PackPlan(draft));
   const auto plan = Plan::FromBytes(bytes.span(), {.verify_weights = Plan::LoadOptions::VerifyWeights::kNever});
   ASSERT_TRUE(plan.ok()) << plan.status().message();
-  EXPECT_THAT(Engine::Load(*plan, {}).status().message(), HasSubstr("has 2 experts, but its indices come from a router of 4"));
+  EXPECT_THAT(Engine::Load(*plan, {}).status().message(),
+              HasSubstr("has 2 experts, but its indices come from a router of 4"));
 }
 
 TEST_F(EngineTest, SequencesDoNotSeeEachOther) {
@@ -470,6 +474,19 @@ TEST_F(EngineTest, NeedsNoSlotsWithoutRecurrence) {
   const auto fork = engine->Fork(other);
   ASSERT_TRUE(fork.ok());
   EXPECT_EQ(Step(*engine, *fork, std::span(tokens).subspan(20)), LastRow(whole));
+}
+
+TEST_F(EngineTest, PlansOfEveryVersionRun) {
+  for (const char* name : {"version-1.bin"}) {
+    const auto plan = Plan::Load(std::string(KEPT_PLANS) + "/" + name);
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    auto engine = Engine::Load(*plan, {.num_threads = 1});
+    ASSERT_TRUE(engine.ok()) << engine.status().message();
+    const std::vector<float> row = Step(**engine, NewSequence(**engine), Tokens(20));
+    // What it gave when it was kept, up to what the order of sums may change.
+    EXPECT_NEAR(row[0], kKeptLogits[0], 1e-3f);
+    EXPECT_NEAR(row[1], kKeptLogits[1], 1e-3f);
+  }
 }
 
 TEST_F(EngineTest, AnEmptyStepIsFine) {

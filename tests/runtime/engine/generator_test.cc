@@ -1,12 +1,12 @@
 #include "runtime/engine/generator.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "tests/runtime/plan/tiny_plan.h"
 
@@ -35,7 +35,8 @@ class GeneratorTest : public ::testing::Test {
     }
     return std::move(engine).value();
   }
-  static GenerationResult Run(Engine& engine, const GenerationOptions& options, const std::vector<int32_t>& prompt = {1, 300, 500}) {
+  static GenerationResult Run(Engine& engine, const GenerationOptions& options,
+                              const std::vector<int32_t>& prompt = {1, 300, 500}) {
     const auto sequence = engine.CreateSequence();
     EXPECT_TRUE(sequence.ok());
     auto result = Generate(engine, *sequence, prompt, options);
@@ -236,7 +237,8 @@ TEST_F(PerplexityTest, PredictsEveryTokenButTheFirstOnce) {
     for (const int64_t max_rows : {3, 32}) {
       auto engine = Load({.max_tokens_per_step = 16, .max_rows_per_step = max_rows});
       int64_t last = 0;
-      const auto result = Perplexity(*engine, tokens, static_cast<int64_t>(window), [&](int64_t done, int64_t) { last = done; });
+      const auto result =
+          Perplexity(*engine, tokens, static_cast<int64_t>(window), [&](int64_t done, int64_t) { last = done; });
       ASSERT_TRUE(result.ok()) << result.status().message();
       EXPECT_EQ(result->num_tokens, 101);
       EXPECT_EQ(result->num_predictions, 100);

@@ -1,10 +1,10 @@
 #include "runtime/engine/memory.h"
 
-#include <filesystem>
-#include <fstream>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "tests/runtime/plan/tiny_plan.h"
 
@@ -58,7 +58,9 @@ TEST_F(AvailableMemoryTest, HonoursVersion1) {
   EXPECT_EQ(AvailableMemoryBytes(root_), 10000);
 }
 
-TEST_F(AvailableMemoryTest, KnowsNoLimitWhereNothingSaysSo) { EXPECT_GT(AvailableMemoryBytes(root_), int64_t{1} << 60); }
+TEST_F(AvailableMemoryTest, KnowsNoLimitWhereNothingSaysSo) {
+  EXPECT_GT(AvailableMemoryBytes(root_), int64_t{1} << 60);
+}
 
 TEST(FormatBytesTest, PicksAUnit) {
   EXPECT_EQ(FormatBytes(0), "0 bytes");
@@ -127,7 +129,8 @@ TEST_F(FitMemoryTest, RefusesAContextThatWasAskedFor) {
 }
 
 TEST_F(FitMemoryTest, SurvivesHugeRequests) {
-  const auto report = Fit({.max_sequences = 65536, .context_tokens = int64_t{1} << 40, .page_tokens = 4096}, int64_t{1} << 40);
+  const auto report =
+      Fit({.max_sequences = 65536, .context_tokens = int64_t{1} << 40, .page_tokens = 4096}, int64_t{1} << 40);
   EXPECT_EQ(report.status().code(), StatusCode::kResourceExhausted);
 }
 

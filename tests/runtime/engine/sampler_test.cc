@@ -1,11 +1,11 @@
 #include "runtime/engine/sampler.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <limits>
 #include <map>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 namespace nemotron::runtime {
 namespace {
@@ -114,7 +114,8 @@ TEST(SamplerTest, TheSameSeedGivesTheSameDraws) {
 TEST(SamplerTest, TheStreamIsSplitMix64) {
   const std::vector<float> logits(1000, 0.0f);
   Sampler sampler({.seed = 0});
-  EXPECT_EQ(sampler.Sample(logits, {}).token, static_cast<int32_t>(static_cast<double>(0xe220a8397b1dcdafull >> 11) * 0x1p-53 * 1000));
+  EXPECT_EQ(sampler.Sample(logits, {}).token,
+            static_cast<int32_t>(static_cast<double>(0xe220a8397b1dcdafull >> 11) * 0x1p-53 * 1000));
 }
 
 TEST(SamplerTest, ReportsLogProbabilitiesBeforeAnyOption) {
@@ -152,11 +153,16 @@ TEST(SamplerTest, IgnoresHistoryOutsideTheVocabulary) {
 TEST(SamplingOptionsTest, ValidateNamesTheField) {
   EXPECT_TRUE(SamplingOptions().Validate().ok());
   const std::pair<SamplingOptions, const char*> cases[] = {
-      {{.temperature = -0.1}, "temperature is -0.1"}, {{.temperature = std::nan("")}, "temperature is nan"},
-      {{.temperature = INFINITY}, "temperature is inf"}, {{.top_k = -1}, "top_k is -1"},
-      {{.top_p = 0}, "top_p is 0"},                   {{.top_p = 1.5}, "top_p is 1.5"},
-      {{.min_p = -1}, "min_p is -1"},                 {{.min_p = 1.1}, "min_p is 1.1"},
-      {{.repetition_penalty = 0}, "repetition_penalty is 0"}, {{.num_logprobs = -1}, "num_logprobs is -1"},
+      {{.temperature = -0.1}, "temperature is -0.1"},
+      {{.temperature = std::nan("")}, "temperature is nan"},
+      {{.temperature = INFINITY}, "temperature is inf"},
+      {{.top_k = -1}, "top_k is -1"},
+      {{.top_p = 0}, "top_p is 0"},
+      {{.top_p = 1.5}, "top_p is 1.5"},
+      {{.min_p = -1}, "min_p is -1"},
+      {{.min_p = 1.1}, "min_p is 1.1"},
+      {{.repetition_penalty = 0}, "repetition_penalty is 0"},
+      {{.num_logprobs = -1}, "num_logprobs is -1"},
       {{.num_logprobs = 5000}, "num_logprobs is 5000"},
   };
   for (const auto& [options, message] : cases) {

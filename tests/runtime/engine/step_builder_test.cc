@@ -1,9 +1,9 @@
 #include "runtime/engine/step_builder.h"
 
+#include <gtest/gtest.h>
+
 #include <numeric>
 #include <random>
-
-#include <gtest/gtest.h>
 
 namespace nemotron::runtime {
 namespace {
@@ -13,7 +13,8 @@ using Logits = StepEntry::Logits;
 /// Entries over sequences that already hold `lengths` tokens, bringing `counts` tokens 0, 1, 2, ... each.
 class StepBuilderTest : public ::testing::Test {
  protected:
-  void Make(const std::vector<int64_t>& lengths, const std::vector<int64_t>& counts, const std::vector<Logits>& logits) {
+  void Make(const std::vector<int64_t>& lengths, const std::vector<int64_t>& counts,
+            const std::vector<Logits>& logits) {
     sequences_.assign(lengths.size(), {});
     tokens_.assign(lengths.size(), {});
     for (size_t i = 0; i < lengths.size(); ++i) {

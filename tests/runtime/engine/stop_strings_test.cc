@@ -1,8 +1,8 @@
 #include "runtime/engine/stop_strings.h"
 
-#include <random>
-
 #include <gtest/gtest.h>
+
+#include <random>
 
 namespace nemotron::runtime {
 namespace {
@@ -45,7 +45,9 @@ TEST(StopStringsTest, HoldsBackOnlyWhatMayBeAStop) {
   EXPECT_EQ(text, "abENE\nc");
 }
 
-TEST(StopStringsTest, GivesBackWhatWasHeldAtTheEnd) { EXPECT_EQ(Match({"END"}, {"abE", "N"}), (Outcome{"abEN", false})); }
+TEST(StopStringsTest, GivesBackWhatWasHeldAtTheEnd) {
+  EXPECT_EQ(Match({"END"}, {"abE", "N"}), (Outcome{"abEN", false}));
+}
 
 TEST(StopStringsTest, FindsAStopThatOverlapsItself) {
   EXPECT_EQ(Match({"aab"}, {"a", "a", "a", "b"}), (Outcome{"a", true}));

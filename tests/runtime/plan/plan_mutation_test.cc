@@ -1,9 +1,9 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <functional>
 #include <limits>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "runtime/plan/plan.h"
 #include "tests/runtime/plan/tiny_plan.h"
@@ -11,9 +11,9 @@
 namespace nemotron::runtime {
 namespace {
 
-using ::testing::HasSubstr;
 using schema::PlanT;
 using schema::Segment;
+using ::testing::HasSubstr;
 
 constexpr uint64_t kHuge = std::numeric_limits<uint64_t>::max() & ~uint64_t{4095};
 
@@ -74,7 +74,8 @@ const Mutation kMutations[] = {
     {"weight_panel_rank", [](PlanT& p) { p.weights[3]->shape = {16}; }, "layout Panel takes [N, K]"},
     {"weight_panel_dtype", [](PlanT& p) { p.weights[3]->dtype = schema::DType::I8; }, "layout Panel holds f32 or bf16"},
     {"weight_panel_overflow", [](PlanT& p) { p.weights[3]->shape = {1ll << 61, 1, 2}; }, "when packed"},
-    {"weight_size_small", [](PlanT& p) { p.weights[0]->shape = {41, 16}; }, "has a segment of 2560 bytes, expected 2624"},
+    {"weight_size_small", [](PlanT& p) { p.weights[0]->shape = {41, 16}; },
+     "has a segment of 2560 bytes, expected 2624"},
     {"weight_unaligned", [](PlanT& p) { SetSegment(p, 0, 4096 + 64, 2560); }, "starts at byte 4160"},
     {"weight_in_preamble", [](PlanT& p) { SetSegment(p, 0, 0, 2560); }, "starts at byte 0"},
     {"weight_behind_end", [](PlanT& p) { SetSegment(p, 0, 1 << 20, 2560); }, "ends at byte 1048576 + 2560"},
@@ -105,12 +106,15 @@ const Mutation kMutations[] = {
     {"kv_bytes_odd", [](PlanT& p) { p.kv_bytes_per_token = 65; }, "kv_bytes_per_token is 65, expected a multiple"},
 
     {"kernel_name", [](PlanT& p) { p.program->kernels[0]->name = "a b"; }, "program.kernels[0].name has byte 0x20"},
-    {"kernel_twice", [](PlanT& p) { p.program->kernels[1]->name = "cpu.embedding"; }, "has the name of an earlier kernel"},
-    {"buffer_name_twice", [](PlanT& p) { p.program->buffers[1]->name = "hidden"; }, "has the name of an earlier buffer"},
+    {"kernel_twice", [](PlanT& p) { p.program->kernels[1]->name = "cpu.embedding"; },
+     "has the name of an earlier kernel"},
+    {"buffer_name_twice", [](PlanT& p) { p.program->buffers[1]->name = "hidden"; },
+     "has the name of an earlier buffer"},
     {"buffer_dtype", [](PlanT& p) { p.program->buffers[0]->dtype = schema::DType(8); }, "'hidden' dtype is 8"},
     {"buffer_space", [](PlanT& p) { p.program->buffers[0]->space = schema::Space(2); }, "'hidden' space is 2"},
     {"buffer_columns_0", [](PlanT& p) { p.program->buffers[0]->columns = 0; }, "has 0 columns"},
-    {"buffer_columns_wide", [](PlanT& p) { p.program->buffers[0]->columns = 17; }, "has 17 columns of f32, expected 1 to 16"},
+    {"buffer_columns_wide", [](PlanT& p) { p.program->buffers[0]->columns = 17; },
+     "has 17 columns of f32, expected 1 to 16"},
     {"buffer_columns_huge", [](PlanT& p) { p.program->buffers[0]->columns = kHuge; }, "columns of f32"},
     {"buffer_row_odd", [](PlanT& p) { p.program->buffers[0]->row_bytes = 65; }, "rows of 65 bytes"},
     {"buffer_row_huge", [](PlanT& p) { p.program->buffers[0]->row_bytes = kHuge; }, "ends at byte 0 +"},
@@ -126,27 +130,31 @@ const Mutation kMutations[] = {
     {"dispatch_kernel", [](PlanT& p) { p.program->dispatches[0]->kernel = 99; }, "dispatches[0] names kernel 99"},
     {"dispatch_layer", [](PlanT& p) { p.program->dispatches[0]->layer = 2; }, "belongs to layer 2"},
     {"dispatch_layer_negative", [](PlanT& p) { p.program->dispatches[0]->layer = -2; }, "belongs to layer -2"},
-    {"argument_kind",
-     [](PlanT& p) { p.program->dispatches[0]->arguments[0]->kind = schema::ArgumentKind(4); }, "kind is 4"},
+    {"argument_kind", [](PlanT& p) { p.program->dispatches[0]->arguments[0]->kind = schema::ArgumentKind(4); },
+     "kind is 4"},
     {"argument_name", [](PlanT& p) { p.program->dispatches[0]->arguments[0]->name = ""; }, "argument 0 name has 0"},
-    {"argument_twice", [](PlanT& p) { Find(p, "cpu.add").arguments[1]->name = "lhs"; }, "argument 'lhs' is given twice"},
-    {"argument_buffer", [](PlanT& p) { p.program->dispatches[0]->arguments[0]->index = 99; }, "has index 99, but there are"},
+    {"argument_twice", [](PlanT& p) { Find(p, "cpu.add").arguments[1]->name = "lhs"; },
+     "argument 'lhs' is given twice"},
+    {"argument_buffer", [](PlanT& p) { p.program->dispatches[0]->arguments[0]->index = 99; },
+     "has index 99, but there are"},
     {"argument_weight", [](PlanT& p) { p.program->dispatches[0]->arguments[1]->index = 99; }, "weights"},
     {"argument_state", [](PlanT& p) { Find(p, "cpu.ssm_scan").arguments.back()->index = 99; }, "states"},
-    {"argument_columns_0", [](PlanT& p) { Find(p, "cpu.add").arguments[0]->columns = 0; }, "of buffer 'hidden', which has 16"},
+    {"argument_columns_0", [](PlanT& p) { Find(p, "cpu.add").arguments[0]->columns = 0; },
+     "of buffer 'hidden', which has 16"},
     {"argument_columns_wide", [](PlanT& p) { Find(p, "cpu.ssm_scan").arguments[3]->columns = 3; }, "which has 26"},
     {"argument_column_wraps", [](PlanT& p) { Find(p, "cpu.add").arguments[0]->column = kHuge; }, "which has 16"},
     {"argument_columns_wrap", [](PlanT& p) { Find(p, "cpu.add").arguments[0]->columns = kHuge; }, "which has 16"},
-    {"parameter_twice",
-     [](PlanT& p) { Find(p, "cpu.ssm_scan").parameters[1]->name = "num_heads"; }, "has parameter 'num_heads' twice"},
-    {"parameter_type",
-     [](PlanT& p) { Find(p, "cpu.ssm_scan").parameters[0]->type = schema::ParameterType(4); }, "type is 4"},
-    {"parameter_bool",
-     [](PlanT& p) { Find(p, "cpu.ssm_scan").parameters[0]->type = schema::ParameterType::Bool; }, "is 2, expected 0 or 1"},
-    {"parameter_nan",
-     [](PlanT& p) { Find(p, "cpu.ssm_scan").parameters[4]->float_value = std::nan(""); }, "'dt_min' is not a number"},
+    {"parameter_twice", [](PlanT& p) { Find(p, "cpu.ssm_scan").parameters[1]->name = "num_heads"; },
+     "has parameter 'num_heads' twice"},
+    {"parameter_type", [](PlanT& p) { Find(p, "cpu.ssm_scan").parameters[0]->type = schema::ParameterType(4); },
+     "type is 4"},
+    {"parameter_bool", [](PlanT& p) { Find(p, "cpu.ssm_scan").parameters[0]->type = schema::ParameterType::Bool; },
+     "is 2, expected 0 or 1"},
+    {"parameter_nan", [](PlanT& p) { Find(p, "cpu.ssm_scan").parameters[4]->float_value = std::nan(""); },
+     "'dt_min' is not a number"},
     {"parameter_text_long",
-     [](PlanT& p) { Find(p, "cpu.linear").parameters[0]->string_value = std::string(1000, 'x'); }, "has no text, or more"},
+     [](PlanT& p) { Find(p, "cpu.linear").parameters[0]->string_value = std::string(1000, 'x'); },
+     "has no text, or more"},
 
     {"output_overlaps_input",
      [](PlanT& p) { Find(p, "cpu.add").arguments[2]->index = Find(p, "cpu.add").arguments[0]->index; },
@@ -157,8 +165,8 @@ const Mutation kMutations[] = {
            p.program->buffers[Find(p, "cpu.add").arguments[1]->index]->offset_bytes;
      },
      "output 'output' overlaps argument 'rhs'"},
-    {"read_before_write",
-     [](PlanT& p) { std::swap(p.program->dispatches[1], p.program->dispatches[0]); }, "which no dispatch before has written"},
+    {"read_before_write", [](PlanT& p) { std::swap(p.program->dispatches[1], p.program->dispatches[0]); },
+     "which no dispatch before has written"},
     {"read_after_overwrite",
      [](PlanT& p) {  // the window takes the place of the hidden state, which the add wants later
        p.program->buffers[1]->offset_bytes = p.program->buffers[0]->offset_bytes;

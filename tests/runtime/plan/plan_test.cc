@@ -1,12 +1,12 @@
 #include "runtime/plan/plan.h"
 
-#include <cstring>
-#include <fstream>
-#include <random>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <xxhash.h>
+
+#include <cstring>
+#include <fstream>
+#include <random>
 
 #include "runtime/plan/format.h"
 #include "tests/runtime/plan/tiny_plan.h"
@@ -14,8 +14,8 @@
 namespace nemotron::runtime {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::AlignedBytes;
+using ::testing::HasSubstr;
 using testing::MakeTinyPlan;
 using testing::PackPlan;
 
@@ -99,7 +99,8 @@ TEST(PlanTest, RejectsFlippedBits) {
   std::fill_n(covered.begin(), sizeof(PlanPreamble), true);
   std::fill(covered.begin() + static_cast<ptrdiff_t>(draft.metadata_offset()), covered.end(), true);
   for (const auto& weight : draft.plan.weights) {
-    std::fill_n(covered.begin() + static_cast<ptrdiff_t>(weight->segment->offset_bytes()), weight->segment->size_bytes(), true);
+    std::fill_n(covered.begin() + static_cast<ptrdiff_t>(weight->segment->offset_bytes()),
+                weight->segment->size_bytes(), true);
   }
   std::mt19937 random(7);
   AlignedBytes bytes(file);

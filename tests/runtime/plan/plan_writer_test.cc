@@ -1,10 +1,10 @@
 #include "runtime/plan/plan_writer.h"
 
-#include <cstdio>
-#include <filesystem>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cstdio>
+#include <filesystem>
 
 #include "runtime/plan/plan.h"
 #include "tests/runtime/plan/tiny_plan.h"

@@ -1,5 +1,7 @@
 #include "tests/runtime/plan/tiny_plan.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -7,8 +9,6 @@
 #include <cstring>
 #include <random>
 #include <utility>
-
-#include <xxhash.h>
 
 #include "runtime/plan/format.h"
 #include "runtime/plan/layout.h"
@@ -58,7 +58,8 @@ class TinyPlanBuilder {
 
   void BuildProgram() {
     uint32_t h = Buffer("hidden", kHidden);
-    Dispatch("cpu.embedding", -1, {Output("output", h), Weight("weight", Matrix("embedding", options_.vocab_size, false))});
+    Dispatch("cpu.embedding", -1,
+             {Output("output", h), Weight("weight", Matrix("embedding", options_.vocab_size, false))});
     if (options_.with_recurrence) {
       h = BuildRecurrence(h);
     }
@@ -129,11 +130,11 @@ class TinyPlanBuilder {
       Dispatch(kernel, -1, {std::move(input), Output("output", next(kernel))}, std::move(parameters));
     };
     unary("cpu.silu");
-    unary("cpu.rotary_embedding",
-          {Int("head_dim", kHeadDim), Int("rotary_dim", 4), Float("theta", 10000), Float("position_scale", 1),
-           Bool("bf16_frequencies", false)});
+    unary("cpu.rotary_embedding", {Int("head_dim", kHeadDim), Int("rotary_dim", 4), Float("theta", 10000),
+                                   Float("position_scale", 1), Bool("bf16_frequencies", false)});
     ArgumentPtr input = Input("input", x);
-    Dispatch("cpu.rms_norm", -1, {std::move(input), Output("output", next("rms")), gain("rms_gain")}, {Float("eps", 1e-5)});
+    Dispatch("cpu.rms_norm", -1, {std::move(input), Output("output", next("rms")), gain("rms_gain")},
+             {Float("eps", 1e-5)});
     const uint32_t residual = x;
     unary("cpu.relu2");
     input = Input("input", x);
@@ -144,8 +145,8 @@ class TinyPlanBuilder {
     const uint32_t layer = x;
     const uint32_t layer_sum = Buffer("layer_sum", kHidden);
     Dispatch("cpu.add_layer_norm", -1,
-             {Input("residual", residual), Input("delta", layer), Output("sum", layer_sum), Output("output", next("added")),
-              gain("added_gain")},
+             {Input("residual", residual), Input("delta", layer), Output("sum", layer_sum),
+              Output("output", next("added")), gain("added_gain")},
              {Float("eps", 1e-5), Bool("unit_offset", false)});
     input = Input("input", x);
     Dispatch("cpu.gated_rms_norm", -1,
@@ -153,19 +154,21 @@ class TinyPlanBuilder {
              {Int("n_groups", 2), Float("eps", 1e-5)});
     input = Input("y", x);
     Dispatch("cpu.ssm_skip", -1,
-             {std::move(input), Input("x", layer), Output("output", next("skipped")), Weight("d", Vector("skip_d", {kHeads}, -1, 1))},
+             {std::move(input), Input("x", layer), Output("output", next("skipped")),
+              Weight("d", Vector("skip_d", {kHeads}, -1, 1))},
              {Int("num_heads", kHeads), Int("head_dim", kHeadDim)});
     const uint32_t projected = Buffer("projected_2", kHidden + 2 * kStateSize + kHeads);
     Linear("in_proj_2", -1, x, projected, kHidden + 2 * kStateSize + kHeads);
-    Dispatch("cpu.ssm_scan_gated_norm", -1,
-             {Input("x", projected, 0, kHidden), Input("b", projected, kHidden, kStateSize),
-              Input("c", projected, kHidden + kStateSize, kStateSize),
-              Input("dt", projected, kHidden + 2 * kStateSize, kHeads), Input("gate", layer), Output("output", next("fused")),
-              Weight("a_log", Vector("a_log_2", {kHeads}, -1, 1)), Weight("dt_bias", Vector("dt_bias_2", {kHeads}, -1, 1)),
-              Weight("d", Vector("d_2", {kHeads}, -1, 1)), gain("fused_gain"),
-              State("ssm", AddState("ssm_2", schema::StateKind::Ssm, {kHeads, kHeadDim, kStateSize}))},
-             {Int("num_heads", kHeads), Int("head_dim", kHeadDim), Int("n_groups", 1), Int("state_size", kStateSize),
-              Float("dt_min", 0), Float("dt_max", HUGE_VAL), Float("eps", 1e-5)});
+    Dispatch(
+        "cpu.ssm_scan_gated_norm", -1,
+        {Input("x", projected, 0, kHidden), Input("b", projected, kHidden, kStateSize),
+         Input("c", projected, kHidden + kStateSize, kStateSize),
+         Input("dt", projected, kHidden + 2 * kStateSize, kHeads), Input("gate", layer),
+         Output("output", next("fused")), Weight("a_log", Vector("a_log_2", {kHeads}, -1, 1)),
+         Weight("dt_bias", Vector("dt_bias_2", {kHeads}, -1, 1)), Weight("d", Vector("d_2", {kHeads}, -1, 1)),
+         gain("fused_gain"), State("ssm", AddState("ssm_2", schema::StateKind::Ssm, {kHeads, kHeadDim, kStateSize}))},
+        {Int("num_heads", kHeads), Int("head_dim", kHeadDim), Int("n_groups", 1), Int("state_size", kStateSize),
+         Float("dt_min", 0), Float("dt_max", HUGE_VAL), Float("eps", 1e-5)});
     return BuildExperts(x);
   }
 
@@ -248,11 +251,11 @@ class TinyPlanBuilder {
 
   /// [rows, kHidden], uniform with unit gain.
   uint32_t Matrix(const std::string& name, int64_t rows, bool panel) {
-    std::vector<float> values(static_cast<size_t>(panel ? PanelMatrixBytes(DType::kF32, rows, kHidden) / 4 : rows * kHidden));
+    std::vector<float> values(
+        static_cast<size_t>(panel ? PanelMatrixBytes(DType::kF32, rows, kHidden) / 4 : rows * kHidden));
     for (int64_t row = 0; row < rows; ++row) {
       for (int64_t column = 0; column < kHidden; ++column) {
-        const int64_t index =
-            panel ? PanelElementIndex(DType::kF32, kHidden, row, column) : row * kHidden + column;
+        const int64_t index = panel ? PanelElementIndex(DType::kF32, kHidden, row, column) : row * kHidden + column;
         values[static_cast<size_t>(index)] = Random(-0.5f, 0.5f);
       }
     }
@@ -260,7 +263,8 @@ class TinyPlanBuilder {
   }
 
   void Linear(const std::string& name, int layer, uint32_t input, uint32_t output, int64_t rows) {
-    Dispatch("cpu.linear", layer, {Input("input", input), Output("output", output), Weight("weight", Matrix(name, rows, true))},
+    Dispatch("cpu.linear", layer,
+             {Input("input", input), Output("output", output), Weight("weight", Matrix(name, rows, true))},
              {Text("activation", "none"), Bool("split_input", false)});
   }
 
@@ -298,7 +302,8 @@ class TinyPlanBuilder {
     argument->index = index;
     return argument;
   }
-  ArgumentPtr View(const std::string& name, schema::ArgumentKind kind, uint32_t index, int64_t column, int64_t columns) {
+  ArgumentPtr View(const std::string& name, schema::ArgumentKind kind, uint32_t index, int64_t column,
+                   int64_t columns) {
     ArgumentPtr argument = Argument(name, kind, index);
     argument->column = static_cast<uint64_t>(column);
     argument->columns = columns != 0 ? static_cast<uint64_t>(columns) : draft_.plan.program->buffers[index]->columns;

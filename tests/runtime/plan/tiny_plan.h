@@ -20,7 +20,7 @@ struct TinyPlanOptions {
   int64_t vocab_size = 40;
   bool with_recurrence = true;  ///< convolution and scan
   bool with_attention = true;
-  bool with_all_kernels = false;  ///< one more dispatch of each other kernel, behind the attention
+  bool with_all_kernels = false;    ///< one more dispatch of each other kernel, behind the attention
   std::string tokenizer_json = {};  ///< contents of a tokenizer.json; empty: no tokenizer
   int64_t max_position_embeddings = 256;
 };

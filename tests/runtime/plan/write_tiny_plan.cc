@@ -2,6 +2,7 @@
 //   write_tiny_plan OUT                      without tokenizer
 //   write_tiny_plan OUT TOKENIZER_JSON       with one; the vocabulary then has 4096 entries
 //   write_tiny_plan --corpus DIRECTORY       small variants: one file, and the metadata of several
+//   write_tiny_plan --keep OUT               with all kernels: what kept/ holds of each version
 
 #include <cstdio>
 #include <filesystem>
@@ -44,13 +45,17 @@ bool WriteCorpus(const std::string& directory) {
 
 int main(int argc, char** argv) {
   if (argc < 2 || argc > 3) {
-    std::fprintf(stderr, "usage: write_tiny_plan OUT [TOKENIZER_JSON] | --corpus DIRECTORY\n");
+    std::fprintf(stderr, "usage: write_tiny_plan OUT [TOKENIZER_JSON] | --corpus DIRECTORY | --keep OUT\n");
     return 2;
   }
   if (std::string_view(argv[1]) == "--corpus") {
     return argc == 3 && WriteCorpus(argv[2]) ? 0 : 1;
   }
   TinyPlanOptions options;
+  if (std::string_view(argv[1]) == "--keep") {
+    options.with_all_kernels = true;
+    return argc == 3 && WriteFile(argv[2], PackPlan(MakeTinyPlan(options))) ? 0 : 1;
+  }
   if (argc == 3) {
     std::ifstream tokenizer(argv[2], std::ios::binary);
     options.tokenizer_json.assign(std::istreambuf_iterator<char>(tokenizer), {});

@@ -1,0 +1,282 @@
+#ifndef TESTS_RUNTIME_CPU_KERNEL_FIXTURE_H_
+#define TESTS_RUNTIME_CPU_KERNEL_FIXTURE_H_
+
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/cpu/cpu_info.h"
+#include "runtime/cpu/kernel.h"
+#include "runtime/cpu/thread_pool.h"
+#include "runtime/plan/layout.h"
+#include "tests/reference/reference.h"
+
+namespace nemotron::runtime::cpu {
+
+using reference::Floats;
+
+/// Normal values of standard deviation `scale`, the same for a seed on every machine.
+inline Floats Random(int64_t size, uint32_t seed, float scale = 1) {
+  std::mt19937 random(seed);
+  Floats values(size);
+  for (float& value : values) {  // the sum of 12 uniform numbers; std::normal_distribution differs between libraries
+    double sum = -6;
+    for (int i = 0; i < 12; ++i) {
+      sum += random() / 4294967296.0;
+    }
+    value = static_cast<float>(sum) * scale;
+  }
+  return values;
+}
+
+inline Floats RoundBF16(Floats values) {
+  for (float& value : values) {
+    value = BF16ToF32(F32ToBF16(value));
+  }
+  return values;
+}
+
+/// The state of one sequence over several steps.
+struct TestSequence {
+  std::vector<std::byte> slot;
+  std::vector<std::unique_ptr<std::byte[]>> pages;
+  std::vector<std::byte*> page_pointers;
+  int64_t position = 0;
+};
+
+/// One dispatch of a kernel, its weights and arenas. Buffers are column views of wider rows, and whatever lies outside what the kernel may
+/// write is checked after each run.
+class KernelFixture {
+ public:
+  explicit KernelFixture(std::string kernel, int64_t max_tokens = 64, int num_threads = 2)
+      : kernel_(std::move(kernel)), pool_(std::make_unique<ThreadPool>(num_threads)) {
+    arguments.max_tokens = max_tokens;
+    arguments.max_rows = max_tokens;
+    arguments.page_tokens = 16;
+    arguments.num_threads = num_threads;
+    arguments.vocab_size = 1;
+  }
+
+  KernelFixture& Input(const std::string& name, int64_t columns, DType dtype = DType::kF32, Space space = Space::kToken) {
+    arguments.inputs[name] = AddBuffer(columns, dtype, space);
+    return *this;
+  }
+  KernelFixture& Output(const std::string& name, int64_t columns, DType dtype = DType::kF32, Space space = Space::kToken) {
+    arguments.outputs[name] = AddBuffer(columns, dtype, space);
+    return *this;
+  }
+  KernelFixture& Vector(const std::string& name, const Floats& values) {
+    return Weight(name, {static_cast<int64_t>(values.size())}, values, DType::kF32, Layout::kRowMajor);
+  }
+  /// Row major, or packed as layout.h says.
+  KernelFixture& Weight(const std::string& name, const std::vector<int64_t>& shape, const Floats& values, DType dtype,
+                        Layout layout) {
+    const int64_t k = shape.back(), n = shape.size() > 1 ? shape[shape.size() - 2] : 1;
+    const int64_t matrices = static_cast<int64_t>(values.size()) / (n * k);
+    const int64_t bytes = layout == Layout::kPanel ? PanelMatrixBytes(dtype, n, k) : n * k * SizeOf(dtype);
+    auto& data = storage_.emplace_back(matrices * bytes + 64);
+    std::byte* base = data.data() + (64 - reinterpret_cast<uintptr_t>(data.data()) % 64) % 64;
+    for (int64_t i = 0; i < static_cast<int64_t>(values.size()); ++i) {
+      const int64_t row = i / k % n, column = i % k;
+      const int64_t index = layout == Layout::kPanel ? PanelElementIndex(dtype, k, row, column) : row * k + column;
+      std::byte* to = base + i / (n * k) * bytes + index * SizeOf(dtype);
+      const uint16_t rounded = F32ToBF16(values[i]);
+      dtype == DType::kBF16 ? std::memcpy(to, &rounded, 2) : std::memcpy(to, &values[i], 4);
+    }
+    arguments.weights[name] = {dtype, layout, shape, {base, static_cast<size_t>(matrices * bytes)}};
+    return *this;
+  }
+  KernelFixture& State(const std::string& name, StateKind kind, const std::vector<int64_t>& shape, DType dtype = DType::kF32) {
+    int64_t bytes = SizeOf(dtype);
+    for (int64_t dim : shape) {
+      bytes *= dim;
+    }
+    int64_t& at = kind == StateKind::kKvCache ? page_bytes_per_token_ : slot_bytes_;
+    at += 64;  // something else lies before it
+    arguments.states[name] = {kind, dtype, shape, at};
+    at += (bytes + 63) / 64 * 64;
+    return *this;
+  }
+  KernelFixture& Int(const std::string& name, int64_t value) { return Set(name, value); }
+  KernelFixture& Float(const std::string& name, double value) { return Set(name, value); }
+  KernelFixture& Bool(const std::string& name, bool value) { return Set(name, value); }
+  KernelFixture& Text(const std::string& name, std::string value) { return Set(name, std::move(value)); }
+
+  Status Prepare() {
+    auto prepared = cpu::Prepare(kernel_, arguments);
+    if (!prepared.ok()) {
+      return std::move(prepared).status();
+    }
+    dispatch_ = std::move(*prepared);
+    token_arena_ = MakeArena(token_bytes_);
+    row_arena_ = MakeArena(row_bytes_);
+    scratch_.assign(dispatch_->ScratchBytes() + 128, kGuard);
+    return OkStatus();
+  }
+  /// The message of a Prepare that must fail.
+  std::string PrepareError() {
+    const Status status = Prepare();
+    EXPECT_FALSE(status.ok()) << "was prepared";
+    return status.message();
+  }
+
+  TestSequence NewSequence() const {
+    TestSequence sequence;
+    sequence.slot.resize(slot_bytes_ + 64);
+    return sequence;
+  }
+
+  void SetInput(const std::string& name, int64_t unit, std::span<const float> values) {
+    const BufferArgument& buffer = arguments.inputs.at(name);
+    for (size_t i = 0; i < values.size(); ++i) {
+      const auto integer = static_cast<int32_t>(values[i]);
+      const int64_t u = unit + static_cast<int64_t>(i) / buffer.columns;
+      std::memcpy(Element(buffer, u, static_cast<int64_t>(i) % buffer.columns),
+                  buffer.dtype == DType::kI32 ? static_cast<const void*>(&integer) : &values[i], 4);
+    }
+  }
+
+  /// Runs a step in which sequence i brings `counts[i]` tokens; rows of inputs are set before, in the same order.
+  void Step(std::vector<TestSequence*> sequences, const std::vector<int64_t>& counts, std::vector<int64_t> output_rows = {},
+            std::vector<int32_t> tokens = {}) {
+    std::vector<SequenceStep> steps;
+    int64_t total = 0;
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      TestSequence& sequence = *sequences[i];
+      const int64_t page_bytes = page_bytes_per_token_ * arguments.page_tokens;
+      while (static_cast<int64_t>(sequence.pages.size()) * arguments.page_tokens < sequence.position + counts[i]) {
+        sequence.pages.push_back(std::make_unique<std::byte[]>(page_bytes + 64));
+        std::byte* page = sequence.pages.back().get();
+        std::fill(page, page + page_bytes + 64, std::byte{0xFF});  // NaN: what was not stored must not be read
+        sequence.page_pointers.push_back(page + (64 - reinterpret_cast<uintptr_t>(page) % 64) % 64);
+      }
+      std::byte* slot = sequence.slot.data() + (64 - reinterpret_cast<uintptr_t>(sequence.slot.data()) % 64) % 64;
+      steps.push_back({total, counts[i], sequence.position, slot, sequence.page_pointers});
+      sequence.position += counts[i];
+      total += counts[i];
+    }
+    tokens.resize(total);
+    const std::vector<std::byte> before[2] = {token_arena_, row_arena_};
+    StepContext context{tokens, steps, output_rows, Aligned(token_arena_), Aligned(row_arena_), Aligned(scratch_), pool_.get()};
+    dispatch_->Run(context);
+    CheckGuards(before, total, static_cast<int64_t>(output_rows.size()));
+  }
+
+  Floats GetOutput(const std::string& name, int64_t units) {
+    const BufferArgument& buffer = arguments.outputs.at(name);
+    Floats values;
+    for (int64_t u = 0; u < units; ++u) {
+      for (int64_t c = 0; c < buffer.columns; ++c) {
+        int32_t integer;
+        float value;
+        std::memcpy(&integer, Element(buffer, u, c), 4);
+        std::memcpy(&value, &integer, 4);
+        values.push_back(buffer.dtype == DType::kI32 ? static_cast<float>(integer) : value);
+      }
+    }
+    return values;
+  }
+
+  DispatchArguments arguments;
+
+ private:
+  static constexpr std::byte kGuard{0xA5};
+
+  template <typename T>
+  KernelFixture& Set(const std::string& name, T value) {
+    arguments.parameters[name] = std::move(value);
+    return *this;
+  }
+
+  BufferArgument AddBuffer(int64_t columns, DType dtype, Space space) {
+    int64_t& at = space == Space::kToken ? token_bytes_ : row_bytes_;
+    const int64_t row_bytes = (columns + 3 + 5 + 15) / 16 * 64;  // 3 columns before the view, at least 5 after it
+    const BufferArgument buffer{dtype, space, columns, row_bytes, at + 3 * 4};
+    at += row_bytes * (space == Space::kToken ? arguments.max_tokens : arguments.max_rows) + 64;
+    return buffer;
+  }
+  std::vector<std::byte> MakeArena(int64_t bytes) { return std::vector<std::byte>(bytes + 128, kGuard); }
+  static std::byte* Aligned(std::vector<std::byte>& data) {
+    return data.data() + (64 - reinterpret_cast<uintptr_t>(data.data()) % 64) % 64;
+  }
+  std::byte* Element(const BufferArgument& buffer, int64_t unit, int64_t column) {
+    return Aligned(buffer.space == Space::kToken ? token_arena_ : row_arena_) + buffer.base_bytes + unit * buffer.row_bytes +
+           column * 4;
+  }
+
+  /// Bytes outside the outputs of the step are what they were.
+  void CheckGuards(const std::vector<std::byte>* before, int64_t tokens, int64_t rows) {
+    std::vector<bool> may_change[2] = {std::vector<bool>(token_arena_.size()), std::vector<bool>(row_arena_.size())};
+    std::vector<std::byte>* arenas[2] = {&token_arena_, &row_arena_};
+    for (const auto& [name, buffer] : arguments.outputs) {
+      const int space = buffer.space == Space::kToken ? 0 : 1;
+      for (int64_t u = 0; u < (space == 0 ? tokens : rows); ++u) {
+        const int64_t first = Element(buffer, u, 0) - arenas[space]->data();
+        std::fill_n(may_change[space].begin() + first, buffer.columns * 4, true);
+      }
+    }
+    for (int space = 0; space < 2; ++space) {
+      for (size_t i = 0; i < arenas[space]->size(); ++i) {
+        ASSERT_TRUE(may_change[space][i] || (*arenas[space])[i] == before[space][i])
+            << kernel_ << " wrote outside its outputs, at byte " << i << " of arena " << space;
+      }
+    }
+  }
+
+  std::string kernel_;
+  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<PreparedDispatch> dispatch_;
+  std::deque<std::vector<std::byte>> storage_;
+  int64_t token_bytes_ = 0, row_bytes_ = 0, slot_bytes_ = 0, page_bytes_per_token_ = 0;
+  std::vector<std::byte> token_arena_, row_arena_, scratch_;
+};
+
+/// Every element within `tolerance` of the reference, absolute.
+inline void ExpectNear(const Floats& found, const Floats& expected, double tolerance, const std::string& what) {
+  ASSERT_EQ(found.size(), expected.size()) << what;
+  for (size_t i = 0; i < found.size(); ++i) {
+    ASSERT_NEAR(found[i], expected[i], tolerance) << what << ", element " << i;
+  }
+}
+
+/// Instruction sets of this machine; a test runs once with each.
+inline std::vector<Isa> Isas() {
+  std::vector<Isa> isas;
+  for (int isa = 0; isa <= static_cast<int>(BestIsa()); ++isa) {
+    isas.push_back(static_cast<Isa>(isa));
+  }
+  return isas;
+}
+
+class EachIsa : public testing::TestWithParam<Isa> {
+ protected:
+  void SetUp() override { ASSERT_TRUE(ForceIsa(GetParam()).ok()); }
+  void TearDown() override { ASSERT_TRUE(ForceIsa(BestIsa()).ok()); }
+};
+inline std::string IsaTestName(const testing::TestParamInfo<Isa>& info) { return std::string(IsaName(info.param)); }
+
+/// Ways of cutting `total` tokens into steps.
+inline std::vector<std::vector<int64_t>> Cuts(int64_t total) {
+  std::vector<std::vector<int64_t>> cuts = {std::vector<int64_t>(total, 1)};
+  for (uint32_t seed = 1; seed <= 3; ++seed) {
+    std::mt19937 random(seed);
+    cuts.emplace_back();
+    for (int64_t left = total; left > 0; left -= cuts.back().back()) {
+      cuts.back().push_back(std::min<int64_t>(left, 1 + random() % 21));
+    }
+  }
+  return cuts;
+}
+
+}  // namespace nemotron::runtime::cpu
+
+#endif  // TESTS_RUNTIME_CPU_KERNEL_FIXTURE_H_

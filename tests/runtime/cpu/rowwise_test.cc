@@ -1,0 +1,186 @@
+// Kernels that treat each row alone: norms, elementwise ops, embedding, selection of rows.
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/runtime/cpu/kernel_fixture.h"
+
+namespace nemotron::runtime::cpu {
+namespace {
+
+class RowwiseTest : public EachIsa {
+ protected:
+  /// Runs a kernel once on `tokens` rows.
+  void Run(KernelFixture& kernel, const std::map<std::string, Floats>& inputs, int64_t tokens) {
+    const Status status = kernel.Prepare();
+    ASSERT_TRUE(status.ok()) << status.message();
+    for (const auto& [name, values] : inputs) {
+      kernel.SetInput(name, 0, values);
+    }
+    TestSequence sequence = kernel.NewSequence();
+    kernel.Step({&sequence}, {tokens});
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Isa, RowwiseTest, testing::ValuesIn(Isas()), IsaTestName);
+
+constexpr int64_t kWidths[] = {1, 2, 15, 16, 17, 63, 64, 65, 200, 1024, 1030};
+
+// Sums over D terms in F32: relative error D * 2^-24 of outputs of up to 5.
+double NormTolerance(int64_t width) { return (width + 16) * 6e-8 * 5 + 1e-6; }
+
+TEST_P(RowwiseTest, Norms) {
+  for (int64_t width : kWidths) {
+    for (int64_t tokens : {1, 9}) {
+      const std::string what = fmt::format("T {} D {}", tokens, width);
+      const Floats x = Random(tokens * width, 1), delta = Random(tokens * width, 2), weight = Random(width, 3), bias = Random(width, 4);
+      Floats sum(x.size());
+      std::transform(x.begin(), x.end(), delta.begin(), sum.begin(), std::plus<>());
+      KernelFixture rms("cpu.rms_norm");
+      rms.Input("input", width).Output("output", width).Vector("weight", weight).Float("eps", 1e-5);
+      Run(rms, {{"input", x}}, tokens);
+      ExpectNear(rms.GetOutput("output", tokens), reference::RMSNorm(x, weight, 1e-5), NormTolerance(width), what);
+
+      KernelFixture add("cpu.add_rms_norm");
+      add.Input("residual", width).Input("delta", width).Output("sum", width).Output("output", width);
+      add.Vector("weight", weight).Float("eps", 1e-5);
+      Run(add, {{"residual", x}, {"delta", delta}}, tokens);
+      EXPECT_EQ(add.GetOutput("sum", tokens), sum) << what;
+      ExpectNear(add.GetOutput("output", tokens), reference::RMSNorm(sum, weight, 1e-5), NormTolerance(width), what);
+
+      for (bool offset : {false, true}) {
+        KernelFixture layer("cpu.layer_norm");
+        layer.Input("input", width).Output("output", width).Vector("weight", weight).Float("eps", 1e-3).Bool("unit_offset", offset);
+        Run(layer, {{"input", x}}, tokens);
+        ExpectNear(layer.GetOutput("output", tokens), reference::LayerNorm(x, weight, {}, 1e-3, offset), 2 * NormTolerance(width), what);
+
+        KernelFixture add_layer("cpu.add_layer_norm");
+        add_layer.Input("residual", width).Input("delta", width).Output("sum", width).Output("output", width);
+        add_layer.Vector("weight", weight).Vector("bias", bias).Float("eps", 1e-3).Bool("unit_offset", offset);
+        Run(add_layer, {{"residual", x}, {"delta", delta}}, tokens);
+        EXPECT_EQ(add_layer.GetOutput("sum", tokens), sum) << what;
+        ExpectNear(add_layer.GetOutput("output", tokens), reference::LayerNorm(sum, weight, bias, 1e-3, offset),
+                   2 * NormTolerance(width), what);
+      }
+    }
+  }
+}
+
+TEST_P(RowwiseTest, GatedRMSNorm) {
+  for (int64_t groups : {1, 2, 8}) {
+    for (int64_t width : kWidths) {
+      const int64_t columns = groups * width, tokens = 5;
+      const Floats x = Random(tokens * columns, 1), gate = Random(tokens * columns, 2, 3), weight = Random(columns, 3);
+      KernelFixture norm("cpu.gated_rms_norm");
+      norm.Input("input", columns).Input("gate", columns).Output("output", columns).Vector("weight", weight);
+      norm.Int("n_groups", groups).Float("eps", 1e-5);
+      Run(norm, {{"input", x}, {"gate", gate}}, tokens);
+      ExpectNear(norm.GetOutput("output", tokens), reference::GatedRMSNorm(x, gate, weight, groups, 1e-5), 4 * NormTolerance(width),
+                 fmt::format("G {} width {}", groups, width));
+    }
+  }
+}
+
+TEST_P(RowwiseTest, Elementwise) {
+  for (int64_t width : kWidths) {
+    const int64_t tokens = 11;
+    const Floats a = Random(tokens * width, 1, 3), b = Random(tokens * width, 2);
+    Floats sum(a.size()), relu2(a.size()), silu(a.size());
+    for (size_t i = 0; i < a.size(); ++i) {
+      sum[i] = a[i] + b[i];
+      relu2[i] = std::max(a[i], 0.0f) * std::max(a[i], 0.0f);
+      silu[i] = static_cast<float>(a[i] / (1 + std::exp(-double{a[i]})));
+    }
+    KernelFixture add("cpu.add");
+    add.Input("lhs", width).Input("rhs", width).Output("output", width);
+    Run(add, {{"lhs", a}, {"rhs", b}}, tokens);
+    EXPECT_EQ(add.GetOutput("output", tokens), sum);
+    KernelFixture square("cpu.relu2");
+    square.Input("input", width).Output("output", width);
+    Run(square, {{"input", a}}, tokens);
+    EXPECT_EQ(square.GetOutput("output", tokens), relu2);
+    KernelFixture sigmoid("cpu.silu");
+    sigmoid.Input("input", width).Output("output", width);
+    Run(sigmoid, {{"input", a}}, tokens);
+    ExpectNear(sigmoid.GetOutput("output", tokens), silu, 2e-6, "silu");
+    KernelFixture skip("cpu.ssm_skip");
+    skip.Input("y", 3 * width).Input("x", 3 * width).Output("output", 3 * width).Vector("d", {0.5f, -1, 2});
+    skip.Int("num_heads", 3).Int("head_dim", width);
+    const Floats y = Random(tokens * 3 * width, 3), x = Random(tokens * 3 * width, 4);
+    Run(skip, {{"y", y}, {"x", x}}, tokens);
+    ExpectNear(skip.GetOutput("output", tokens), reference::SsmSkip(y, x, {0.5f, -1, 2}, width), 2e-6, "skip");
+  }
+}
+
+// SiLU of what overflows exp must be finite or the input itself.
+TEST_P(RowwiseTest, SiluOfLargeValues) {
+  KernelFixture sigmoid("cpu.silu");
+  sigmoid.Input("input", 4).Output("output", 4);
+  Run(sigmoid, {{"input", {-200.0f, -90.0f, 90.0f, 200.0f}}}, 1);
+  const Floats y = sigmoid.GetOutput("output", 1);
+  EXPECT_NEAR(y[0], 0, 1e-30);
+  EXPECT_NEAR(y[1], 0, 1e-30);
+  EXPECT_EQ(y[2], 90);
+  EXPECT_EQ(y[3], 200);
+}
+
+TEST(Embedding, ReadsRows) {
+  const Floats table = RoundBF16(Random(7 * 19, 1));
+  for (DType dtype : {DType::kF32, DType::kBF16}) {
+    KernelFixture embedding("cpu.embedding");
+    embedding.arguments.vocab_size = 7;
+    embedding.Output("output", 19).Weight("weight", {7, 19}, table, dtype, Layout::kRowMajor);
+    ASSERT_TRUE(embedding.Prepare().ok());
+    TestSequence sequence = embedding.NewSequence();
+    embedding.Step({&sequence}, {3}, {}, {6, 0, 3});
+    const Floats y = embedding.GetOutput("output", 3);
+    for (int64_t i = 0; i < 3; ++i) {
+      const int64_t row = std::array{6, 0, 3}[i];
+      EXPECT_TRUE(std::equal(y.begin() + i * 19, y.begin() + (i + 1) * 19, table.begin() + row * 19)) << i;
+    }
+  }
+  KernelFixture small("cpu.embedding");
+  small.arguments.vocab_size = 8;
+  small.Output("output", 19).Weight("weight", {7, 19}, table, DType::kF32, Layout::kRowMajor);
+  EXPECT_EQ(small.PrepareError(), "cpu.embedding: weight has 7 rows for a vocabulary of 8");
+}
+
+TEST(SelectRows, CopiesTheAskedFor) {
+  KernelFixture select("cpu.select_rows");
+  select.Input("input", 5).Output("output", 5, DType::kF32, Space::kRow);
+  ASSERT_TRUE(select.Prepare().ok());
+  const Floats x = Random(6 * 5, 1);
+  select.SetInput("input", 0, x);
+  TestSequence sequence = select.NewSequence();
+  select.Step({&sequence}, {6}, {1, 5});
+  EXPECT_EQ(select.GetOutput("output", 2),
+            (Floats{x[5], x[6], x[7], x[8], x[9], x[25], x[26], x[27], x[28], x[29]}));
+  KernelFixture wrong("cpu.select_rows");
+  wrong.Input("input", 5).Output("output", 5);
+  EXPECT_EQ(wrong.PrepareError(), "cpu.select_rows: expected an input of tokens and an output of rows");
+}
+
+TEST(RowwiseArguments, AreChecked) {
+  KernelFixture norm("cpu.rms_norm");
+  norm.Input("input", 8).Output("output", 8).Vector("weight", Random(8, 1)).Float("eps", -1);
+  EXPECT_EQ(norm.PrepareError(), "cpu.rms_norm: parameter 'eps' is -1, expected at least 0");
+  norm.Float("eps", NAN);
+  EXPECT_EQ(norm.PrepareError(), "cpu.rms_norm: parameter 'eps' is NaN");
+  norm.arguments.inputs["input"].space = Space::kRow;
+  norm.Float("eps", 1e-5);
+  EXPECT_EQ(norm.PrepareError(), "cpu.rms_norm: inputs and outputs count different things");
+  KernelFixture gated("cpu.gated_rms_norm");
+  gated.Input("input", 8).Input("gate", 8).Output("output", 8).Vector("weight", Random(8, 1)).Float("eps", 0).Int("n_groups", 3);
+  EXPECT_EQ(gated.PrepareError(), "cpu.gated_rms_norm: 8 columns are not a multiple of 3 groups");
+}
+
+TEST(CpuInfo, Names) {
+  EXPECT_EQ(ForceIsa("sse9").message(), "unknown instruction set 'sse9', expected portable, avx2, avx512 or avx512bf16");
+  for (Isa isa : Isas()) {
+    ASSERT_TRUE(ForceIsa(IsaName(isa)).ok());
+    EXPECT_EQ(CurrentIsa(), isa);
+  }
+  ASSERT_TRUE(ForceIsa(BestIsa()).ok());
+}
+
+}  // namespace
+}  // namespace nemotron::runtime::cpu
