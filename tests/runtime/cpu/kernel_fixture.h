@@ -138,7 +138,7 @@ class KernelFixture {
   void SetInput(const std::string& name, int64_t unit, std::span<const float> values) {
     const BufferArgument& buffer = arguments.inputs.at(name);
     for (size_t i = 0; i < values.size(); ++i) {
-      const auto integer = static_cast<int32_t>(values[i]);
+      const int32_t integer = buffer.dtype == DType::kI32 ? static_cast<int32_t>(values[i]) : 0;
       const int64_t u = unit + static_cast<int64_t>(i) / buffer.columns;
       std::memcpy(Element(buffer, u, static_cast<int64_t>(i) % buffer.columns),
                   buffer.dtype == DType::kI32 ? static_cast<const void*>(&integer) : &values[i], 4);
