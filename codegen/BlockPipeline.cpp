@@ -1,4 +1,5 @@
-//===- BlockPipeline.cpp - reads, packs and writes weights at the same time ------------------------------------------------===//
+//===- BlockPipeline.cpp - reads, packs and writes weights at the same time
+//------------------------------------------------===//
 #include "codegen/BlockPipeline.h"
 
 #include <algorithm>
@@ -45,7 +46,8 @@ Block *BlockPipeline::acquire() {
   std::unique_lock lock(mutex);
   Block *found = nullptr;
   changed.wait(lock, [&] {
-    auto it = std::find_if(blocks.begin(), blocks.end(), [](auto &block) { return block->state == Block::State::Free; });
+    auto it =
+        std::find_if(blocks.begin(), blocks.end(), [](auto &block) { return block->state == Block::State::Free; });
     found = it == blocks.end() ? nullptr : it->get();
     return found || !error.ok();
   });

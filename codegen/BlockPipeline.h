@@ -1,4 +1,5 @@
-//===- BlockPipeline.h - reads, packs and writes weights at the same time --------------------------------------*- C++ -*-===//
+//===- BlockPipeline.h - reads, packs and writes weights at the same time --------------------------------------*- C++
+//-*-===//
 #ifndef CODEGEN_BLOCKPIPELINE_H
 #define CODEGEN_BLOCKPIPELINE_H
 
@@ -26,8 +27,8 @@ struct Block {
   // Filled in by the reader.
   std::unique_ptr<std::byte[]> input;
   runtime::DType from, to;
-  int64_t numElements = 0;            ///< of the input
-  std::optional<PanelRun> panels;     ///< how it is packed; else elements are only converted
+  int64_t numElements = 0;        ///< of the input
+  std::optional<PanelRun> panels; ///< how it is packed; else elements are only converted
   bool beginsSegment = false;
   schema::Segment *endsSegment = nullptr; ///< where to say where the segment lies, if this is its last block
 
@@ -40,8 +41,8 @@ private:
   size_t outputSize = 0;
 };
 
-/// Three stages over a ring of blocks: the caller reads, several threads convert and pack, one thread writes in the order of reading.
-/// Memory is that of the ring: a few blocks more than there are packers.
+/// Three stages over a ring of blocks: the caller reads, several threads convert and pack, one thread writes in the
+/// order of reading. Memory is that of the ring: a few blocks more than there are packers.
 ///
 ///   while (more) {
 ///     Block *block = pipeline.acquire();  // waits for a free one

@@ -1,4 +1,5 @@
-//===- PlanFileWriter.cpp - from the plan dialect to a plan file --------------------------------------------------------------===//
+//===- PlanFileWriter.cpp - from the plan dialect to a plan file
+//--------------------------------------------------------------===//
 #include "codegen/PlanFileWriter.h"
 
 #include <algorithm>
@@ -7,8 +8,8 @@
 #include "codegen/BlockPipeline.h"
 #include "codegen/PlanMetadata.h"
 #include "codegen/WeightExpression.h"
-#include "llvm/ADT/StringMap.h"
 #include "runtime/plan/weight_size.h"
+#include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 using nemotron::runtime::DType;
@@ -17,8 +18,8 @@ using nemotron::runtime::Status;
 namespace nemotron::codegen {
 namespace {
 
-/// What a block aims to hold. Large enough that locks and system calls do not matter, small enough that a ring of blocks fits the
-/// last-level cache of a server.
+/// What a block aims to hold. Large enough that locks and system calls do not matter, small enough that a ring of
+/// blocks fits the last-level cache of a server.
 constexpr int64_t kBlockBytes = 2 << 20;
 
 /// A weight that is ready to be read: nothing about it can fail but files.
@@ -152,7 +153,8 @@ private:
 
   Status readPanels(BlockPipeline &pipeline, Job &job, schema::Segment &segment) {
     ArrayRef<int64_t> shape = job.weight->shape;
-    PanelRun run{job.expression.dtype(), static_cast<DType>(job.weight->dtype), shape[shape.size() - 2], shape.back(), 0, 1};
+    PanelRun run{
+        job.expression.dtype(), static_cast<DType>(job.weight->dtype), shape[shape.size() - 2], shape.back(), 0, 1};
     const int64_t matrices = shape.size() == 3 ? shape[0] : 1, total = matrices * run.panelsPerMatrix();
     const int64_t step = std::max<int64_t>(1, kBlockBytes / run.outputBytes());
     for (; run.first < total; run.first += step) {
@@ -164,7 +166,8 @@ private:
     return runtime::OkStatus();
   }
 
-  /// The weight was read: its tensors can go, if no later weight is made of them, and so can what was kept of a transpose.
+  /// The weight was read: its tensors can go, if no later weight is made of them, and so can what was kept of a
+  /// transpose.
   void release(Job &job) {
     for (const std::string &tensor : job.expression.tensors()) {
       if (--uses[tensor] == 0) {

@@ -1,4 +1,5 @@
-//===- PlanFileWriter.h - from the plan dialect to a plan file -------------------------------------------------*- C++ -*-===//
+//===- PlanFileWriter.h - from the plan dialect to a plan file -------------------------------------------------*- C++
+//-*-===//
 #ifndef CODEGEN_PLANFILEWRITER_H
 #define CODEGEN_PLANFILEWRITER_H
 
@@ -20,7 +21,8 @@ struct PlanFileOptions {
   std::string compilerVersion;
   std::string pipeline; ///< the passes that ran, as text
 
-  unsigned numThreads = 0; ///< that convert and pack, besides the one that reads and the one that writes; 0: one a core, 2 to 8
+  unsigned numThreads =
+      0; ///< that convert and pack, besides the one that reads and the one that writes; 0: one a core, 2 to 8
   /// Called now and then by the thread that writes the plan with the bytes of weights done and in all.
   std::function<void(int64_t done, int64_t total)> progress;
   /// Set it to give up: the file is removed, and no error is emitted. May be null.
@@ -38,9 +40,10 @@ struct PlanFileSummary {
   int64_t kvBytesPerToken = 0;
 };
 
-/// Writes `module`, which passed `verify-plan`, to `options.path`: carries out the region of each `plan.weight` on tensors of
-/// `source`, block by block, then adds the tokenizer and the metadata. Memory is that of some blocks of a few MiB, plus the input of a
-/// `nemotron.transpose`. A tensor is released once its last weight was written. The file appears when it is complete.
+/// Writes `module`, which passed `verify-plan`, to `options.path`: carries out the region of each `plan.weight` on
+/// tensors of `source`, block by block, then adds the tokenizer and the metadata. Memory is that of some blocks of a
+/// few MiB, plus the input of a `nemotron.transpose`. A tensor is released once its last weight was written. The file
+/// appears when it is complete.
 ///
 /// Errors are emitted at the weight or at the module; they name the tensor and the file.
 mlir::FailureOr<PlanFileSummary> writePlanFile(mlir::ModuleOp module, ir::WeightSource &source,

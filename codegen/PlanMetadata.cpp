@@ -1,10 +1,11 @@
-//===- PlanMetadata.cpp - what a plan file says about its bytes --------------------------------------------------------------===//
+//===- PlanMetadata.cpp - what a plan file says about its bytes
+//--------------------------------------------------------------===//
 #include "codegen/PlanMetadata.h"
 
 #include "codegen/WeightExpression.h"
+#include "passes/PlanLiveness.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/TypeSwitch.h"
-#include "passes/PlanLiveness.h"
 
 using namespace mlir;
 
@@ -12,10 +13,10 @@ namespace nemotron::codegen {
 namespace {
 
 schema::DType schemaType(Type element) {
-  return element.isF32()           ? schema::DType::F32
-         : element.isBF16()        ? schema::DType::BF16
+  return element.isF32()         ? schema::DType::F32
+         : element.isBF16()      ? schema::DType::BF16
          : element.isInteger(32) ? schema::DType::I32
-                                   : schema::DType::F16;
+                                 : schema::DType::F16;
 }
 
 std::unique_ptr<schema::WeightT> makeWeight(plan::WeightOp op) {

@@ -1,4 +1,5 @@
-//===- PlanMetadata.h - what a plan file says about its bytes --------------------------------------------------*- C++ -*-===//
+//===- PlanMetadata.h - what a plan file says about its bytes --------------------------------------------------*- C++
+//-*-===//
 #ifndef CODEGEN_PLANMETADATA_H
 #define CODEGEN_PLANMETADATA_H
 
@@ -9,10 +10,9 @@
 
 namespace nemotron::codegen {
 
-/// The flatbuffer of a module that passed `verify-plan`: weights (without their segments) and states in the order of the module, the
-/// program, and the facts of `info`. The tokenizer's bytes and the provenance are left to the caller.
-mlir::FailureOr<schema::PlanT> buildMetadata(mlir::ModuleOp module, const ir::ModelInfo &info,
-                                                      runtime::DType dtype);
+/// The flatbuffer of a module that passed `verify-plan`: weights (without their segments) and states in the order of
+/// the module, the program, and the facts of `info`. The tokenizer's bytes and the provenance are left to the caller.
+mlir::FailureOr<schema::PlanT> buildMetadata(mlir::ModuleOp module, const ir::ModelInfo &info, runtime::DType dtype);
 
 } // namespace nemotron::codegen
 

@@ -1,4 +1,5 @@
-//===- Targets.h - the targets of this build ------------------------------------------------------------------*- C++ -*-===//
+//===- Targets.h - the targets of this build ------------------------------------------------------------------*- C++
+//-*-===//
 #ifndef CODEGEN_TARGETS_H
 #define CODEGEN_TARGETS_H
 

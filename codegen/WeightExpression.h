@@ -1,4 +1,5 @@
-//===- WeightExpression.h - evaluates the region of a plan.weight, range by range ------------------------------*- C++ -*-===//
+//===- WeightExpression.h - evaluates the region of a plan.weight, range by range ------------------------------*- C++
+//-*-===//
 #ifndef CODEGEN_WEIGHTEXPRESSION_H
 #define CODEGEN_WEIGHTEXPRESSION_H
 
@@ -17,14 +18,16 @@ namespace nemotron::codegen {
 /// The element type of a tensor of f32, bf16 or f16.
 runtime::DType dtypeOf(mlir::Type tensor);
 
-/// What the region of a `plan.weight` computes, up to the cast and the layout that come last; those two are left to the packer.
+/// What the region of a `plan.weight` computes, up to the cast and the layout that come last; those two are left to the
+/// packer.
 ///
-/// A range of elements, in row-major order, of a concat, stack, slice, reshape or cast is made of ranges of its inputs, so a
-/// weight is computed piece by piece, in any order, and never as a whole. Only the input of a transpose is, and it is kept.
+/// A range of elements, in row-major order, of a concat, stack, slice, reshape or cast is made of ranges of its inputs,
+/// so a weight is computed piece by piece, in any order, and never as a whole. Only the input of a transpose is, and it
+/// is kept.
 class WeightExpression {
 public:
-  /// Errors are emitted at the ops: a transform that is not known here, a tensor that `source` does not have or has in another
-  /// type or shape. `symbols` are those of the module; both it and `source` must outlive the result.
+  /// Errors are emitted at the ops: a transform that is not known here, a tensor that `source` does not have or has in
+  /// another type or shape. `symbols` are those of the module; both it and `source` must outlive the result.
   static mlir::FailureOr<WeightExpression> create(plan::WeightOp weight, ir::WeightSource &source,
                                                   const mlir::SymbolTable &symbols);
 
@@ -46,11 +49,11 @@ private:
     Kind kind;
     runtime::DType dtype;
     int64_t numElements;
-    std::vector<size_t> inputs = {}; ///< indices of nodes
+    std::vector<size_t> inputs = {};  ///< indices of nodes
     std::vector<int64_t> starts = {}; ///< of a join: first element of each input
-    size_t name = 0;                 ///< of a tensor, in `names`
-    int64_t offset = 0;              ///< of a slice, in elements
-    int64_t rows = 0, columns = 0;   ///< of the input of a transpose
+    size_t name = 0;                  ///< of a tensor, in `names`
+    int64_t offset = 0;               ///< of a slice, in elements
+    int64_t rows = 0, columns = 0;    ///< of the input of a transpose
     std::vector<std::byte> data = {}; ///< of a transpose: all elements, once they were needed
   };
 

@@ -1,9 +1,10 @@
-//===- ConvertNemotronToPlan.cpp - from a step to a program of dispatches --------------------------------------------------===//
+//===- ConvertNemotronToPlan.cpp - from a step to a program of dispatches
+//--------------------------------------------------===//
 #include "passes/PlanPasses.h"
 
 #include "dialects/Plan/IR/Target.h"
-#include "llvm/ADT/StringExtras.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 
@@ -34,8 +35,8 @@ private:
     if (const plan::Target *found = plan::TargetRegistry::lookup(target)) {
       return found;
     }
-    return getOperation().emitError() << "no target '" << target << "', expected one of: "
-                                      << llvm::join(plan::TargetRegistry::names(), ", ");
+    return getOperation().emitError() << "no target '" << target
+                                      << "', expected one of: " << llvm::join(plan::TargetRegistry::names(), ", ");
   }
 
   /// The only function, with one block that returns one value.
@@ -43,7 +44,8 @@ private:
     func::FuncOp step;
     for (auto function : getOperation().getOps<func::FuncOp>()) {
       if (function.getName() != kStep) {
-        return function.emitError() << "function @" << function.getName() << " cannot be converted, expected only @" << kStep;
+        return function.emitError() << "function @" << function.getName() << " cannot be converted, expected only @"
+                                    << kStep;
       }
       step = function;
     }
@@ -52,7 +54,8 @@ private:
     }
     if (!step.getBody().hasOneBlock() || step.getNumResults() != 1) {
       return step.emitError() << "function @" << kStep << " has " << step.getBody().getBlocks().size() << " blocks and "
-                              << step.getNumResults() << " results, expected one each: the logits of a straight line of ops";
+                              << step.getNumResults()
+                              << " results, expected one each: the logits of a straight line of ops";
     }
     return step;
   }

@@ -30,6 +30,11 @@ static LogicalResult addInsertion(OpPassManager &passes, const PipelineOptions &
   if (found == options.insertions.end() || StringRef(found->second).trim().empty()) {
     return success();
   }
+  if (StringRef(found->second).trim().starts_with("builtin.module(")) {
+    // It would parse, and run on modules inside the module, of which there are none.
+    errors << "the passes at '" << point << "' start with 'builtin.module(', expected only what stands inside it\n";
+    return failure();
+  }
   if (failed(parsePassPipeline(found->second, passes, errors))) {
     errors << "in the passes at '" << point << "': " << found->second << "\n";
     return failure();

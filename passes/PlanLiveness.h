@@ -1,4 +1,5 @@
-//===- PlanLiveness.h - when the buffers of a program hold data -------------------------------------------------*- C++ -*-===//
+//===- PlanLiveness.h - when the buffers of a program hold data -------------------------------------------------*- C++
+//-*-===//
 #ifndef PASSES_PLANLIVENESS_H
 #define PASSES_PLANLIVENESS_H
 

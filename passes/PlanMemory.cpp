@@ -1,9 +1,10 @@
-//===- PlanMemory.cpp - places for buffers and states ----------------------------------------------------------------------===//
+//===- PlanMemory.cpp - places for buffers and states
+//----------------------------------------------------------------------===//
 #include "passes/PlanPasses.h"
 
-#include "llvm/ADT/STLExtras.h"
 #include "mlir/IR/Diagnostics.h"
 #include "passes/PlanLiveness.h"
+#include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
 
@@ -21,8 +22,8 @@ struct Arena {
   int64_t size = 0;
 };
 
-/// Puts each buffer, in the order given, into the smallest gap that holds it between the buffers placed before that live at
-/// the same time, or behind them.
+/// Puts each buffer, in the order given, into the smallest gap that holds it between the buffers placed before that
+/// live at the same time, or behind them.
 Arena place(ArrayRef<BufferLife *> buffers) {
   Arena arena;
   arena.buffers.append(buffers.begin(), buffers.end());
@@ -49,8 +50,8 @@ Arena place(ArrayRef<BufferLife *> buffers) {
   return arena;
 }
 
-/// Large buffers first leaves gaps that small ones fill; in order of use, a chain of equal buffers alternates between two places.
-/// Neither is best for all programs, both are cheap.
+/// Large buffers first leaves gaps that small ones fill; in order of use, a chain of equal buffers alternates between
+/// two places. Neither is best for all programs, both are cheap.
 Arena placeBest(SmallVector<BufferLife *> buffers) {
   Arena byUse = place(buffers);
   llvm::sort(buffers, [](BufferLife *a, BufferLife *b) {
@@ -120,8 +121,9 @@ private:
     rowBytesWithoutReuse += sumOfBytes(rows);
     if (report) {
       for (auto [what, arena] : {std::pair("token", &tokens), std::pair("row", &rows)}) {
-        emitRemark(program.getLoc()) << arena->size << " bytes a " << what << " for " << arena->buffers.size() << " buffers, "
-                             << sumOfBytes(*arena) << " without reuse; " << largestLiveSet(*arena) << " are live at once";
+        emitRemark(program.getLoc()) << arena->size << " bytes a " << what << " for " << arena->buffers.size()
+                                     << " buffers, " << sumOfBytes(*arena) << " without reuse; "
+                                     << largestLiveSet(*arena) << " are live at once";
       }
     }
   }
@@ -134,7 +136,8 @@ private:
       end += stateBytes(state);
     }
     if (report) {
-      emitRemark(getOperation().getLoc()) << slot << " bytes of state a sequence, " << page << " bytes of KV cache a token";
+      emitRemark(getOperation().getLoc())
+          << slot << " bytes of state a sequence, " << page << " bytes of KV cache a token";
     }
   }
 };

@@ -1,4 +1,5 @@
-//===- PlanPasses.h - passes that make and place a plan --------------------------------------------------------*- C++ -*-===//
+//===- PlanPasses.h - passes that make and place a plan --------------------------------------------------------*- C++
+//-*-===//
 #ifndef PASSES_PLANPASSES_H
 #define PASSES_PLANPASSES_H
 

@@ -1,8 +1,9 @@
-//===- VerifyPlan.cpp - whether a module can be written as a plan file ------------------------------------------------------===//
+//===- VerifyPlan.cpp - whether a module can be written as a plan file
+//------------------------------------------------------===//
 #include "passes/PlanPasses.h"
 
-#include "llvm/ADT/DenseMap.h"
 #include "passes/PlanLiveness.h"
+#include "llvm/ADT/DenseMap.h"
 
 using namespace mlir;
 
@@ -21,12 +22,13 @@ struct Range {
 
 /// Sorts `ranges` and complains about the first two that share bytes.
 LogicalResult verifyDisjoint(SmallVectorImpl<Range> &ranges, StringRef what) {
-  llvm::sort(ranges, [](const Range &a, const Range &b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  llvm::sort(ranges,
+             [](const Range &a, const Range &b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
   for (size_t i = 1; i < ranges.size(); ++i) {
     const Range &before = ranges[i - 1], &after = ranges[i];
     if (after.begin < before.end) {
-      InFlightDiagnostic diag = after.op->emitOpError() << "lies at bytes " << after.begin << " to " << after.end << " of "
-                                                        << what << ", which hold other data at that time";
+      InFlightDiagnostic diag = after.op->emitOpError() << "lies at bytes " << after.begin << " to " << after.end
+                                                        << " of " << what << ", which hold other data at that time";
       diag.attachNote(before.op->getLoc()) << "bytes " << before.begin << " to " << before.end << " are taken by this";
       return diag;
     }
@@ -68,7 +70,8 @@ private:
       Operation *yield = weight.getBody().front().getTerminator();
       for (auto pack : weight.getBody().getOps<plan::PackOp>()) {
         if (!llvm::all_of(pack->getUsers(), [&](Operation *user) { return user == yield; })) {
-          return pack.emitOpError() << "is not the last thing done to @" << weight.getSymName() << ", expected plan.yield next";
+          return pack.emitOpError() << "is not the last thing done to @" << weight.getSymName()
+                                    << ", expected plan.yield next";
         }
       }
     }
@@ -96,10 +99,12 @@ private:
         return buffer.emitOpError() << "has no offset, expected plan-memory to have set it";
       }
       plan::BufferType type = buffer.getResult().getType();
-      int64_t arena = type.getSpace() == plan::Space::Token ? *program.getTokenArenaBytes() : *program.getRowArenaBytes();
+      int64_t arena =
+          type.getSpace() == plan::Space::Token ? *program.getTokenArenaBytes() : *program.getRowArenaBytes();
       int64_t offset = *buffer.getOffset();
       if (offset > arena || type.rowBytes() > arena - offset) {
-        return buffer.emitOpError() << "ends at byte " << offset + type.rowBytes() << " of an arena of " << arena << " bytes";
+        return buffer.emitOpError() << "ends at byte " << offset + type.rowBytes() << " of an arena of " << arena
+                                    << " bytes";
       }
     }
     return success();
@@ -154,7 +159,8 @@ private:
       return reached >= columns.end;
     };
     for (auto dispatch : program.getBody().getOps<plan::DispatchOp>()) {
-      for (auto [value, name] : llvm::zip(dispatch.getInputs(), dispatch.getInputNames().getAsValueRange<StringAttr>())) {
+      for (auto [value, name] :
+           llvm::zip(dispatch.getInputs(), dispatch.getInputNames().getAsValueRange<StringAttr>())) {
         if (!isWritten(value)) {
           return dispatch.emitOpError() << "reads '" << name << "', which no dispatch before has written";
         }

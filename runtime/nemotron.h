@@ -148,10 +148,10 @@ NEMOTRON_API nemotron_status nemotron_engine_get_memory(const nemotron_engine* e
 
 /* --- Text --- */
 
-/// Token ids of `text` (UTF-8, `text_bytes` long). `add_special`: 1 to add BOS and the like as the model wants, 0 not
-/// to. `out_count` always receives the number of ids; if it exceeds `capacity`, nothing is written to `out_tokens`
-/// (which may be NULL for capacity 0) and the result is NEMOTRON_RESOURCE_EXHAUSTED. NEMOTRON_FAILED_PRECONDITION if
-/// the plan has no tokenizer.
+/// Token ids of `text` (UTF-8, `text_bytes` long). `add_special`: 1 to add BOS and the like as the model wants (no
+/// second BOS to a text that begins with one), 0 not to. `out_count` always receives the number of ids; if it exceeds
+/// `capacity`, nothing is written to `out_tokens` (which may be NULL for capacity 0) and the result is
+/// NEMOTRON_RESOURCE_EXHAUSTED. NEMOTRON_FAILED_PRECONDITION if the plan has no tokenizer.
 NEMOTRON_API nemotron_status nemotron_tokenize(const nemotron_engine* engine, const char* text, size_t text_bytes,
                                                int32_t add_special, int32_t* out_tokens, size_t capacity,
                                                size_t* out_count);

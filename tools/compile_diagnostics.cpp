@@ -1,4 +1,5 @@
-//===- compile_diagnostics.cpp - what nemotron-compile prints about a model ---------------------------------------------------===//
+//===- compile_diagnostics.cpp - what nemotron-compile prints about a model
+//---------------------------------------------------===//
 #include "tools/compile_diagnostics.h"
 
 #include <cstdio>
@@ -61,7 +62,8 @@ static void print(Diagnostic &diagnostic) {
     break;
   }
   std::string where = describeLocation(diagnostic.getLocation());
-  std::string word = UseColor() ? fmt::format("\x1b[1;{}m{}:\x1b[0m", kind.color, kind.word) : fmt::format("{}:", kind.word);
+  std::string word =
+      UseColor() ? fmt::format("\x1b[1;{}m{}:\x1b[0m", kind.color, kind.word) : fmt::format("{}:", kind.word);
   fmt::print(stderr, "{}: {} {}\n", where.empty() ? "nemotron-compile" : where, word, diagnostic.str());
 }
 

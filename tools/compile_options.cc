@@ -1,9 +1,9 @@
 #include "tools/compile_options.h"
 
-#include <string_view>
+#include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <fmt/format.h>
+#include <string_view>
 
 #include "tools/console.h"
 
@@ -13,7 +13,8 @@ namespace {
 constexpr const char* kTool = "nemotron-compile";
 constexpr int64_t kDefaultShardBytes = int64_t{5} << 30;
 
-constexpr const char* kFooter = R"(Flags that begin with --mlir- go to MLIR, as --mlir-FLAG=VALUE: --mlir-print-ir-after-all,
+constexpr const char* kFooter =
+    R"(Flags that begin with --mlir- go to MLIR, as --mlir-FLAG=VALUE: --mlir-print-ir-after-all,
 --mlir-print-ir-before=PASS, --mlir-print-ir-after-change, --mlir-timing, --mlir-pass-statistics, --mlir-disable-threading, ...
 
 Examples:
@@ -41,7 +42,8 @@ void AddFlags(CLI::App& app, CompileOptions& options, Texts& texts, uint64_t& sh
   app.add_option("--dtype", texts.dtype, "of matrices and embedding: bf16 or f32")->capture_default_str();
   app.add_option("--kv-cache-dtype", texts.kv_cache_dtype, "bf16 or f32; by default that of --dtype");
   app.add_option("--activations", texts.activations,
-                 "input of BF16 matrices: bf16, or bf16x2 (two numbers each, for twice the multiply-adds); auto: bf16x2 for models "
+                 "input of BF16 matrices: bf16, or bf16x2 (two numbers each, for twice the multiply-adds); auto: "
+                 "bf16x2 for models "
                  "with experts")
       ->capture_default_str();
   app.add_flag("--bf16-rope-frequencies", options.bf16_rope_frequencies,
@@ -88,8 +90,8 @@ std::optional<runtime::DType> ParseDType(std::string_view text) {
 /// What is wrong with a value, or nothing.
 std::string ReadTexts(const Texts& texts, CompileOptions* options) {
   if (!texts.quantize.empty()) {
-    return fmt::format("--quantize {}: there are no quantization recipes yet; leave it out for a {} plan", texts.quantize,
-                       texts.dtype);
+    return fmt::format("--quantize {}: there are no quantization recipes yet; leave it out for a {} plan",
+                       texts.quantize, texts.dtype);
   }
   const std::map<std::string, CompileOptions::Emit> kinds = {{"nemotron", CompileOptions::Emit::kNemotron},
                                                              {"plan-ir", CompileOptions::Emit::kPlanIr},
@@ -154,7 +156,8 @@ std::string FlagConflict(const CompileOptions& options) {
 }  // namespace
 
 std::optional<int> ParseCompileOptions(int argc, char** argv, CompileOptions* options) {
-  CLI::App app("Compiles a checkpoint of a Nemotron model into a plan, one file with all that running it needs.", kTool);
+  CLI::App app("Compiles a checkpoint of a Nemotron model into a plan, one file with all that running it needs.",
+               kTool);
   app.footer(kFooter);
   app.allow_extras();
   Texts texts;

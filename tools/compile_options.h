@@ -26,11 +26,11 @@ struct CompileOptions {
   std::string target = "cpu";
   int threads = 0;
 
-  std::string pass_pipeline;                       ///< empty: the usual one
-  std::map<std::string, std::string> insertions;   ///< extension point -> passes
+  std::string pass_pipeline;                      ///< empty: the usual one
+  std::map<std::string, std::string> insertions;  ///< extension point -> passes
   std::vector<std::string> pass_plugins;
   bool print_pipeline = false;
-  std::vector<std::string> mlir_flags;             ///< "--mlir-...", for LLVM's command line
+  std::vector<std::string> mlir_flags;  ///< "--mlir-...", for LLVM's command line
 
   std::string random_checkpoint;  ///< folder to write one to, instead of compiling
   int64_t shard_bytes = 0;
@@ -38,8 +38,8 @@ struct CompileOptions {
   bool quiet = false, as_json = false;
 };
 
-/// Reads the command line into `options`. If the program is to end here, because of a flag that is wrong (the error was printed) or
-/// one like --help, returns its exit code.
+/// Reads the command line into `options`. If the program is to end here, because of a flag that is wrong (the error was
+/// printed) or one like --help, returns its exit code.
 std::optional<int> ParseCompileOptions(int argc, char** argv, CompileOptions* options);
 
 }  // namespace nemotron::tools

@@ -1,4 +1,5 @@
-//===- nemotron-compile.cpp - a checkpoint in, a plan out -----------------------------------------------------------------===//
+//===- nemotron-compile.cpp - a checkpoint in, a plan out
+//-----------------------------------------------------------------===//
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -11,9 +12,6 @@
 #include "dialects/Plan/IR/Target.h"
 #include "frontends/huggingface/Import.h"
 #include "frontends/huggingface/RandomWeights.h"
-#include "llvm/ADT/StringExtras.h"
-#include "llvm/Support/CommandLine.h"
-#include "llvm/Support/JSON.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/InitAllPasses.h"
 #include "mlir/Pass/PassManager.h"
@@ -24,6 +22,9 @@
 #include "tools/compile_diagnostics.h"
 #include "tools/compile_options.h"
 #include "tools/console.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/JSON.h"
 
 using namespace mlir;
 using namespace nemotron;
@@ -158,8 +159,8 @@ static std::string formatBytes(int64_t bytes) {
 /// "397 million", "8.1 billion".
 static std::string formatCount(int64_t count) {
   return count >= 1000000000 ? fmt::format("{:.1f} billion", count / 1e9)
-         : count >= 1000000 ? fmt::format("{:.1f} million", count / 1e6)
-                            : fmt::format("{}", count);
+         : count >= 1000000  ? fmt::format("{:.1f} million", count / 1e6)
+                             : fmt::format("{}", count);
 }
 
 static void printSummary(const CompileOptions &options, const ir::ModelInfo &info, const codegen::PlanFileSummary &plan,
@@ -196,7 +197,8 @@ static void printSummary(const CompileOptions &options, const ir::ModelInfo &inf
              formatBytes(plan.tokenBytesWithoutReuse), formatBytes(plan.rowBytes));
   fmt::print("  state      {} a sequence, {} of KV cache a token\n", formatBytes(plan.slotBytes),
              formatBytes(plan.kvBytesPerToken));
-  fmt::print("wrote {}: {} in {:.1f} s, {:.0f} MB/s\n", options.output, formatBytes(plan.fileBytes), seconds, rate / 1e6);
+  fmt::print("wrote {}: {} in {:.1f} s, {:.0f} MB/s\n", options.output, formatBytes(plan.fileBytes), seconds,
+             rate / 1e6);
 }
 
 //===----------------------------------------------------------------------===//
@@ -218,8 +220,7 @@ static int writeRandomCheckpoint(MLIRContext *context, const CompileOptions &opt
   if (failed(config)) {
     return tools::kExitFailure;
   }
-  runtime::Status status =
-      frontends::writeRandomCheckpoint(*config, options.random_checkpoint, options.shard_bytes);
+  runtime::Status status = frontends::writeRandomCheckpoint(*config, options.random_checkpoint, options.shard_bytes);
   return status.ok() ? tools::kExitOk : fail(status.message());
 }
 

@@ -1,12 +1,13 @@
-//===- CpuTarget.cpp - which CPU kernel an op becomes ---------------------------------------------------------------------===//
+//===- CpuTarget.cpp - which CPU kernel an op becomes
+//---------------------------------------------------------------------===//
 //
 // One function an op, in the order of docs/kernels.md. Names of arguments and parameters are part of the plan format.
 //
 //===----------------------------------------------------------------------===//
 #include "codegen/cpu/CpuTarget.h"
 
-#include "llvm/ADT/TypeSwitch.h"
 #include "mlir/IR/TypeUtilities.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace nemotron::plan;
@@ -72,8 +73,7 @@ static DispatchSpec lowerOp(ir::AddRMSNormOp op) {
 }
 
 /// What the layer norms share.
-template <typename Op>
-static DispatchSpec &addLayerNorm(DispatchSpec &spec, Op op) {
+template <typename Op> static DispatchSpec &addLayerNorm(DispatchSpec &spec, Op op) {
   spec.weight("weight", op.getWeight(), vectorFormat(op)).weight("bias", op.getBias(), vectorFormat(op));
   spec.parameter("eps", op.getEpsAttr());
   return spec.parameter("unit_offset", BoolAttr::get(op.getContext(), op.getUnitOffset()));
@@ -130,8 +130,7 @@ static DispatchSpec lowerOp(ir::CausalConv1dOp op) {
 }
 
 /// What the scans share.
-template <typename Op>
-static DispatchSpec &addScan(DispatchSpec &spec, Op op) {
+template <typename Op> static DispatchSpec &addScan(DispatchSpec &spec, Op op) {
   spec.input("x", op.getX()).input("b", op.getB()).input("c", op.getC()).input("dt", op.getDt());
   spec.output("output", op.getResult()).state("ssm", op.getStateAttr());
   spec.weight("a_log", op.getALog(), vectorFormat(op)).weight("dt_bias", op.getDtBias(), vectorFormat(op));
@@ -202,7 +201,8 @@ static LogicalResult verifyActivations(Operation *op) {
   for (TypeRange types : {TypeRange(op->getOperandTypes()), TypeRange(op->getResultTypes())}) {
     for (Type type : types) {
       if (!isStored(type)) {
-        return op->emitOpError() << "has activations of " << type << ", expected f32: kernels of target cpu have no other";
+        return op->emitOpError() << "has activations of " << type
+                                 << ", expected f32: kernels of target cpu have no other";
       }
     }
   }
@@ -215,9 +215,9 @@ LogicalResult CpuTarget::lower(Operation *op, PlanBuilder &builder) const {
   }
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<ir::EmbeddingOp, ir::SelectRowsOp, ir::AddOp, ir::Relu2Op, ir::SiluOp, ir::RMSNormOp, ir::AddRMSNormOp,
-            ir::LayerNormOp, ir::AddLayerNormOp, ir::LinearOp, ir::RotaryEmbeddingOp, ir::AttentionOp, ir::CausalConv1dOp,
-            ir::SsmScanOp, ir::SsmSkipOp, ir::GatedRMSNormOp, ir::SsmScanGatedNormOp, ir::MoeRouteOp, ir::MoeExpertsOp>(
-          [&](auto concrete) { return builder.dispatch(op, lowerOp(concrete)); })
+            ir::LayerNormOp, ir::AddLayerNormOp, ir::LinearOp, ir::RotaryEmbeddingOp, ir::AttentionOp,
+            ir::CausalConv1dOp, ir::SsmScanOp, ir::SsmSkipOp, ir::GatedRMSNormOp, ir::SsmScanGatedNormOp,
+            ir::MoeRouteOp, ir::MoeExpertsOp>([&](auto concrete) { return builder.dispatch(op, lowerOp(concrete)); })
       .Default([](Operation *unknown) {
         return unknown->emitError() << "no kernel of target cpu for '" << unknown->getName() << "'";
       });

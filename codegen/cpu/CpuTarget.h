@@ -1,4 +1,5 @@
-//===- CpuTarget.h - the kernels of target "cpu" --------------------------------------------------------------*- C++ -*-===//
+//===- CpuTarget.h - the kernels of target "cpu" --------------------------------------------------------------*- C++
+//-*-===//
 #ifndef CODEGEN_CPU_CPUTARGET_H
 #define CODEGEN_CPU_CPUTARGET_H
 
@@ -6,8 +7,8 @@
 
 namespace nemotron::codegen {
 
-/// The CPU kernels of the runtime, docs/kernels.md. Activations are f32. Matrices are f32 or bf16 in panels (f16 is widened to f32);
-/// vectors, the router and the convolution are f32.
+/// The CPU kernels of the runtime, docs/kernels.md. Activations are f32. Matrices are f32 or bf16 in panels (f16 is
+/// widened to f32); vectors, the router and the convolution are f32.
 class CpuTarget : public plan::Target {
 public:
   llvm::StringRef getName() const override { return "cpu"; }

@@ -1,4 +1,5 @@
-//===- Packing.cpp - elements and layouts of CPU plans ---------------------------------------------------------------------===//
+//===- Packing.cpp - elements and layouts of CPU plans
+//---------------------------------------------------------------------===//
 #include "codegen/cpu/Packing.h"
 
 #include <algorithm>
@@ -17,18 +18,15 @@ namespace nemotron::codegen {
 
 namespace {
 
-template <DType T>
-struct Element;
+template <DType T> struct Element;
 
-template <>
-struct Element<DType::kF32> {
+template <> struct Element<DType::kF32> {
   using Bits = uint32_t;
   static uint32_t toF32Bits(uint32_t bits) { return bits; }
   static uint32_t fromF32Bits(uint32_t bits) { return bits; }
 };
 
-template <>
-struct Element<DType::kBF16> {
+template <> struct Element<DType::kBF16> {
   using Bits = uint16_t;
   static uint32_t toF32Bits(uint16_t bits) { return uint32_t{bits} << 16; }
   static uint16_t fromF32Bits(uint32_t bits) {
@@ -38,8 +36,7 @@ struct Element<DType::kBF16> {
   }
 };
 
-template <>
-struct Element<DType::kF16> {
+template <> struct Element<DType::kF16> {
   using Bits = uint16_t;
   static uint32_t toF32Bits(uint16_t bits) {
     // Multiplying by 2^112 moves the exponent from bias 15 to bias 127 and makes subnormals normal, exactly.
@@ -50,19 +47,18 @@ struct Element<DType::kF16> {
   }
   static uint16_t fromF32Bits(uint32_t bits) {
     uint32_t sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7FFFFFFFu;
-    // Normal: rebias, round at bit 13; an overflow runs into infinity. Subnormal: adding 0.5 lets the adder round at the
-    // last place that a subnormal has.
+    // Normal: rebias, round at bit 13; an overflow runs into infinity. Subnormal: adding 0.5 lets the adder round at
+    // the last place that a subnormal has.
     uint32_t normal = (magnitude - (112u << 23) + 0xFFFu + ((magnitude >> 13) & 1u)) >> 13;
     uint32_t subnormal = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3F000000u;
     uint32_t result = magnitude < (113u << 23) ? subnormal : normal;
-    result = magnitude >= 0x47800000u ? 0x7C00u : result;                           // 2^16 and above
+    result = magnitude >= 0x47800000u ? 0x7C00u : result;                               // 2^16 and above
     result = magnitude > 0x7F800000u ? 0x7E00u | ((magnitude >> 13) & 0x3FFu) : result; // NaN
     return static_cast<uint16_t>(sign | result);
   }
 };
 
-template <DType From, DType To>
-void convert(const std::byte *input, std::byte *output, int64_t count) {
+template <DType From, DType To> void convert(const std::byte *input, std::byte *output, int64_t count) {
   using In = typename Element<From>::Bits;
   using Out = typename Element<To>::Bits;
   for (int64_t i = 0; i < count; ++i) {
@@ -73,8 +69,7 @@ void convert(const std::byte *input, std::byte *output, int64_t count) {
   }
 }
 
-template <DType From>
-void convertFrom(const std::byte *input, DType to, std::byte *output, int64_t count) {
+template <DType From> void convertFrom(const std::byte *input, DType to, std::byte *output, int64_t count) {
   switch (to) {
   case DType::kF32:
     return convert<From, DType::kF32>(input, output, count);

@@ -1,4 +1,5 @@
-//===- Packing.h - elements and layouts of CPU plans -----------------------------------------------------------*- C++ -*-===//
+//===- Packing.h - elements and layouts of CPU plans -----------------------------------------------------------*- C++
+//-*-===//
 #ifndef CODEGEN_CPU_PACKING_H
 #define CODEGEN_CPU_PACKING_H
 
@@ -9,8 +10,8 @@
 
 namespace nemotron::codegen {
 
-/// Converts `count` elements among kF32, kBF16 and kF16: exact to a wider type, else rounded to nearest even (a NaN stays one).
-/// Neither pointer need be aligned; the ranges do not overlap.
+/// Converts `count` elements among kF32, kBF16 and kF16: exact to a wider type, else rounded to nearest even (a NaN
+/// stays one). Neither pointer need be aligned; the ranges do not overlap.
 void convertElements(runtime::DType from, const std::byte *input, runtime::DType to, std::byte *output, int64_t count);
 
 /// A run of panels of a stack of matrices [N, K]; panels are counted through the stack (runtime/plan/layout.h).

@@ -39,26 +39,26 @@ public:
 
 /// The facts of a checkpoint that the graph does not hold: they go into the plan as they are.
 struct ModelInfo {
-  std::string architecture;     ///< e.g. "NemotronHForCausalLM"
-  std::string name;             ///< folder of the checkpoint, without its path
+  std::string architecture; ///< e.g. "NemotronHForCausalLM"
+  std::string name;         ///< folder of the checkpoint, without its path
   int64_t vocabSize = 0;
   int64_t hiddenSize = 0;
-  std::string layersBlockType;  ///< one letter a layer: M, *, -, E; D for a dense decoder layer
+  std::string layersBlockType; ///< one letter a layer: M, *, -, E; D for a dense decoder layer
   int64_t maxPositionEmbeddings = 0;
   int64_t numParameters = 0;
   int32_t bosTokenId = -1, padTokenId = -1;
   std::vector<int32_t> eosTokenIds;
-  std::string configJson;       ///< config.json as found
+  std::string configJson; ///< config.json as found
 
-  std::string tokenizerKind;    ///< "tokenizer.json", "sentencepiece", or empty: none
-  std::string tokenizerData;    ///< the file's bytes
-  bool addBos = false, addEos = false;  ///< for sentencepiece
-  std::string chatTemplate;     ///< as found, or empty
+  std::string tokenizerKind;           ///< "tokenizer.json", "sentencepiece", or empty: none
+  std::string tokenizerData;           ///< the file's bytes
+  bool addBos = false, addEos = false; ///< for sentencepiece
+  std::string chatTemplate;            ///< as found, or empty
 
   bool doSample = false;
   double temperature = 1.0, topP = 1.0, minP = 0.0, repetitionPenalty = 1.0;
   int32_t topK = 0;
-  std::string checkpointHash;   ///< "xxh3:<16 hex digits>" over the headers and config
+  std::string checkpointHash; ///< "xxh3:<16 hex digits>" over the headers and config
 };
 
 } // namespace nemotron::ir

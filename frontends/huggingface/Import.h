@@ -24,8 +24,8 @@ struct ImportOptions {
   /// Rounds the rotary frequencies to BF16. Formulas and implementations keep them in F32, but a model that was cast to
   /// BF16 as a whole (`model.to(torch.bfloat16)`) has rounded ones; this reproduces its numbers.
   bool bf16RopeFrequencies = false;
-  /// Sets `split_input` on the matrix products of the layers. By default for models with experts and BF16 matrices: there
-  /// the rounding of an input can turn the choice of an expert, which no later precision makes good.
+  /// Sets `split_input` on the matrix products of the layers. By default for models with experts and BF16 matrices:
+  /// there the rounding of an input can turn the choice of an expert, which no later precision makes good.
   std::optional<bool> splitInputs;
 };
 

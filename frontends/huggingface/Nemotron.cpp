@@ -27,8 +27,7 @@ Value rotate(GraphBuilder &b, StringRef name, const NemotronConfig &config, Valu
     return x;
   return b.create<ir::RotaryEmbeddingOp>(name, x.getType(), x, b.batch(), config.attention.headDim, config.rotaryDim,
                                          APFloat(static_cast<float>(config.ropeTheta)),
-                                         APFloat(static_cast<float>(config.positionScale)),
-                                         b.bf16RopeFrequencies());
+                                         APFloat(static_cast<float>(config.positionScale)), b.bf16RopeFrequencies());
 }
 
 Value buildAttention(GraphBuilder &b, const NemotronConfig &config, Value h) {

@@ -86,9 +86,8 @@ Value buildMixer(GraphBuilder &b, const MoeSizes &sizes, const NemotronHConfig &
     up = b.stackedMatrices("experts.up_proj", "mixer.experts", "up_proj.weight", sizes.nRoutedExperts);
     down = b.stackedMatrices("experts.down_proj", "mixer.experts", "down_proj.weight", sizes.nRoutedExperts);
   }
-  Value routed =
-      b.create<ir::MoeExpertsOp>("experts", input.getType(), input, route.getIndices(), route.getWeights(), up, down,
-                                b.splitInputs());
+  Value routed = b.create<ir::MoeExpertsOp>("experts", input.getType(), input, route.getIndices(), route.getWeights(),
+                                            up, down, b.splitInputs());
   if (sizes.latentSize)
     routed = b.linear("fc2_latent_proj", "mixer.fc2_latent_proj", routed);
   if (!sizes.sharedIntermediateSize)

@@ -81,7 +81,8 @@ Status FileWriter::Append(std::span<const std::byte> bytes) {
 
 Status FileWriter::WriteAt(int64_t offset, std::span<const std::byte> bytes) {
   if (offset < 0 || offset > size_ || static_cast<int64_t>(bytes.size()) > size_ - offset) {
-    return InvalidArgument("{} bytes at {} of '{}' were not written yet, it has {}", bytes.size(), offset, path_, size_);
+    return InvalidArgument("{} bytes at {} of '{}' were not written yet, it has {}", bytes.size(), offset, path_,
+                           size_);
   }
   return WriteAll(fd_, offset, bytes, path_);
 }

@@ -1,12 +1,12 @@
 #ifndef RUNTIME_BASE_STATUS_H_
 #define RUNTIME_BASE_STATUS_H_
 
+#include <fmt/format.h>
+
 #include <cassert>
 #include <optional>
 #include <string>
 #include <utility>
-
-#include <fmt/format.h>
 
 namespace nemotron::runtime {
 
@@ -110,11 +110,11 @@ class [[nodiscard]] StatusOr {
 #define NEMOTRON_CONCAT(a, b) NEMOTRON_CONCAT_INNER(a, b)
 
 /// Returns from the enclosing function with the failure of `expr`, if it failed.
-#define RETURN_IF_ERROR(expr)                                       \
-  do {                                                              \
+#define RETURN_IF_ERROR(expr)                                          \
+  do {                                                                 \
     if (::nemotron::runtime::Status status_ = (expr); !status_.ok()) { \
-      return status_;                                               \
-    }                                                               \
+      return status_;                                                  \
+    }                                                                  \
   } while (false)
 
 /// `ASSIGN_OR_RETURN(auto plan, LoadPlan(path))`: the value of `expr`, or return with its failure.

@@ -1,8 +1,8 @@
 #include "runtime/cpu/cpu_info.h"
 
-#include <array>
-
 #include <hwy/targets.h>
+
+#include <array>
 
 namespace nemotron::runtime::cpu {
 namespace {

@@ -19,8 +19,8 @@ Isa BestIsa();
 /// The one in use: the best, or the one that was forced.
 Isa CurrentIsa();
 
-/// Makes kernels prepared from now on use `isa`, by name; vector code of all other kernels follows. For tests and comparisons; not
-/// thread-safe. kInvalidArgument for an unknown name, kUnimplemented if the machine lacks it.
+/// Makes kernels prepared from now on use `isa`, by name; vector code of all other kernels follows. For tests and
+/// comparisons; not thread-safe. kInvalidArgument for an unknown name, kUnimplemented if the machine lacks it.
 Status ForceIsa(std::string_view name);
 Status ForceIsa(Isa isa);
 

@@ -15,8 +15,8 @@
 #include "runtime/base/status.h"
 
 /// The contract between the CPU device, which runs the dispatches of a plan, and the kernels of docs/kernels.md.
-/// A kernel is looked up by name and *prepared* once a dispatch: there every shape, dtype and parameter of the untrusted
-/// plan is checked. `Run` then trusts them and can't fail.
+/// A kernel is looked up by name and *prepared* once a dispatch: there every shape, dtype and parameter of the
+/// untrusted plan is checked. `Run` then trusts them and can't fail.
 namespace nemotron::runtime::cpu {
 
 class ThreadPool;
@@ -29,17 +29,17 @@ enum class StateKind : uint8_t { kKvCache = 0, kConv = 1, kSsm = 2 };
 struct BufferArgument {
   DType dtype;
   Space space;
-  int64_t columns;       ///< of the view
-  int64_t row_bytes;     ///< distance of rows
-  int64_t base_bytes;    ///< offset in the arena of the space, view column included
+  int64_t columns;     ///< of the view
+  int64_t row_bytes;   ///< distance of rows
+  int64_t base_bytes;  ///< offset in the arena of the space, view column included
 };
 
 /// A weight, mapped read only; lives as long as the plan.
 struct WeightArgument {
   DType dtype;
   Layout layout;
-  std::vector<int64_t> shape;        ///< logical
-  std::span<const std::byte> data;   ///< size is checked against shape, dtype and layout by the loader
+  std::vector<int64_t> shape;       ///< logical
+  std::span<const std::byte> data;  ///< size is checked against shape, dtype and layout by the loader
 };
 
 /// Where a state lies: in the slot of a sequence at `offset_bytes`; for kKvCache in each page at
@@ -68,22 +68,22 @@ struct DispatchArguments {
 
 /// One sequence's share of a step.
 struct SequenceStep {
-  int64_t first_token;                 ///< row of its first new token in [T, ...]
-  int64_t num_tokens;                  ///< new tokens, at least 1
-  int64_t position;                    ///< tokens already in the sequence: the position of its first new token
-  std::byte* slot;                     ///< constant-size state; zeroed when position is 0
-  std::span<std::byte* const> pages;   ///< page i holds positions [i * page_tokens, (i + 1) * page_tokens); enough for
-                                       ///< position + num_tokens
+  int64_t first_token;                ///< row of its first new token in [T, ...]
+  int64_t num_tokens;                 ///< new tokens, at least 1
+  int64_t position;                   ///< tokens already in the sequence: the position of its first new token
+  std::byte* slot;                    ///< constant-size state; zeroed when position is 0
+  std::span<std::byte* const> pages;  ///< page i holds positions [i * page_tokens, (i + 1) * page_tokens); enough for
+                                      ///< position + num_tokens
 };
 
 /// A step: T tokens of S sequences, rows of a sequence contiguous and in the order of `sequences`.
 struct StepContext {
-  std::span<const int32_t> tokens;             ///< [T]
-  std::span<const SequenceStep> sequences;     ///< [S]
-  std::span<const int64_t> output_rows;        ///< [R], ascending token rows whose logits are asked for
-  std::byte* token_arena;                      ///< 64-byte aligned
-  std::byte* row_arena;                        ///< 64-byte aligned
-  std::byte* scratch;                          ///< 64-byte aligned, at least the largest ScratchBytes() of the program
+  std::span<const int32_t> tokens;          ///< [T]
+  std::span<const SequenceStep> sequences;  ///< [S]
+  std::span<const int64_t> output_rows;     ///< [R], ascending token rows whose logits are asked for
+  std::byte* token_arena;                   ///< 64-byte aligned
+  std::byte* row_arena;                     ///< 64-byte aligned
+  std::byte* scratch;                       ///< 64-byte aligned, at least the largest ScratchBytes() of the program
   ThreadPool* pool;
 
   int64_t num_tokens() const { return static_cast<int64_t>(tokens.size()); }

@@ -5,11 +5,13 @@
 
 namespace nemotron::runtime::cpu {
 
-/// What the machine can do right now with the threads of a pool, measured. Shared machines drift, so measure beside what is compared.
+/// What the machine can do right now with the threads of a pool, measured. Shared machines drift, so measure beside
+/// what is compared.
 struct MachinePeak {
   double read_bytes_per_second = 0;  ///< streaming reads of a buffer far larger than the caches
-  double bf16_flops = 0;             ///< multiply-adds of BF16 pairs in registers, two operations each; 0: no such instruction in use
-  double f32_flops = 0;              ///< F32 multiply-adds in registers, two operations each
+  double bf16_flops =
+      0;  ///< multiply-adds of BF16 pairs in registers, two operations each; 0: no such instruction in use
+  double f32_flops = 0;  ///< F32 multiply-adds in registers, two operations each
 };
 
 /// Takes about a second.

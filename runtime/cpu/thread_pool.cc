@@ -16,8 +16,8 @@
 namespace nemotron::runtime::cpu {
 namespace {
 
-/// How long a worker spins before it sleeps. Longer than the gap between two kernels of a step, shorter than what a person or a
-/// scheduler would notice.
+/// How long a worker spins before it sleeps. Longer than the gap between two kernels of a step, shorter than what a
+/// person or a scheduler would notice.
 constexpr std::chrono::microseconds kSpinTime{50};
 
 void Pause() {
@@ -105,7 +105,8 @@ void ThreadPool::Run(int64_t num_tasks, TaskFunction function, const void* conte
   next_task_.store(0, std::memory_order_relaxed);
   active_workers_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   epoch_.fetch_add(1);  // publishes the fields above
-  // A worker counts itself as sleeping before it looks at the epoch a last time, so either this load sees it or it sees the epoch.
+  // A worker counts itself as sleeping before it looks at the epoch a last time, so either this load sees it or it sees
+  // the epoch.
   if (sleeping_.load() > 0) {
     epoch_.notify_all();
   }

@@ -266,7 +266,9 @@ nemotron_status nemotron_tokenize(const nemotron_engine* engine, const char* tex
     RETURN_IF_ERROR(CheckPointer(out_count, "out_count"));
     ASSIGN_OR_RETURN(const Tokenizer* tokenizer, TokenizerOf(engine));
     const std::string_view view = text_bytes > 0 ? std::string_view(text, text_bytes) : std::string_view();
-    ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, tokenizer->Encode(view, add_special != 0));
+    ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, add_special != 0
+                                                            ? EncodePrompt(engine->engine->plan(), *tokenizer, view)
+                                                            : tokenizer->Encode(view, /*add_special_tokens=*/false));
     *out_count = tokens.size();
     if (tokens.size() > capacity) {
       return Error(StatusCode::kResourceExhausted, "the text has {} tokens, but there is room for {}", tokens.size(),

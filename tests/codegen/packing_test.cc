@@ -1,13 +1,13 @@
 #include "codegen/cpu/Packing.h"
 
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <random>
 #include <vector>
-
-#include <fmt/format.h>
-#include <gtest/gtest.h>
 
 #include "runtime/plan/layout.h"
 
@@ -152,9 +152,21 @@ std::vector<PackCase> PackCases() {
   for (DType from : {DType::kF32, DType::kBF16, DType::kF16}) {
     for (DType to : {DType::kF32, DType::kBF16}) {
       // From one base shape, one number changed at a time; then odd ones, and more than a tile of 128 words.
-      for (auto [e, n, k] : {std::tuple<int64_t, int64_t, int64_t>{1, 32, 64}, {1, 1, 64}, {1, 17, 64}, {1, 31, 64},
-                             {1, 32, 1}, {1, 32, 2}, {1, 32, 3}, {1, 32, 127}, {1, 32, 128}, {1, 32, 129}, {1, 32, 255},
-                             {1, 32, 257}, {2, 32, 64}, {5, 20, 33}, {3, 16, 301}}) {
+      for (auto [e, n, k] : {std::tuple<int64_t, int64_t, int64_t>{1, 32, 64},
+                             {1, 1, 64},
+                             {1, 17, 64},
+                             {1, 31, 64},
+                             {1, 32, 1},
+                             {1, 32, 2},
+                             {1, 32, 3},
+                             {1, 32, 127},
+                             {1, 32, 128},
+                             {1, 32, 129},
+                             {1, 32, 255},
+                             {1, 32, 257},
+                             {2, 32, 64},
+                             {5, 20, 33},
+                             {3, 16, 301}}) {
         cases.push_back({from, to, e, n, k});
       }
     }

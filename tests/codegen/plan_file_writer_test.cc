@@ -1,5 +1,6 @@
-#include "codegen/PlanFileWriter.h"
-
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <bit>
@@ -10,10 +11,7 @@
 #include <random>
 #include <vector>
 
-#include <fmt/format.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
+#include "codegen/PlanFileWriter.h"
 #include "codegen/WeightExpression.h"
 #include "dialects/Plan/IR/Plan.h"
 #include "mlir/IR/Diagnostics.h"
@@ -40,8 +38,8 @@ class MemorySource : public ir::WeightSource {
       const float value = static_cast<float>(static_cast<int>(random_() % 201) - 100);
       entry.values.push_back(value);
       const uint32_t bits = std::bit_cast<uint32_t>(value);
-      const uint16_t half = dtype == DType::kBF16 ? runtime::F32ToBF16(value)
-                                                  : std::bit_cast<uint16_t>(static_cast<_Float16>(value));
+      const uint16_t half =
+          dtype == DType::kBF16 ? runtime::F32ToBF16(value) : std::bit_cast<uint16_t>(static_cast<_Float16>(value));
       const size_t at = entry.bytes.size();
       entry.bytes.resize(at + runtime::SizeOf(dtype));
       std::memcpy(entry.bytes.data() + at, dtype == DType::kF32 ? static_cast<const void*>(&bits) : &half,
@@ -83,10 +81,11 @@ class MemorySource : public ir::WeightSource {
 
 class PlanFileWriterTest : public testing::Test {
  protected:
-  PlanFileWriterTest() : handler_(&context_, [this](mlir::Diagnostic& diagnostic) {
-    errors_ += diagnostic.str() + "\n";
-    return mlir::success();
-  }) {
+  PlanFileWriterTest()
+      : handler_(&context_, [this](mlir::Diagnostic& diagnostic) {
+          errors_ += diagnostic.str() + "\n";
+          return mlir::success();
+        }) {
     context_.loadDialect<ir::NemotronDialect, plan::PlanDialect>();
     folder_ = std::filesystem::path(testing::TempDir()) / fmt::format("plan_file_writer_{}", getpid());
     std::filesystem::create_directories(folder_);
@@ -103,7 +102,8 @@ class PlanFileWriterTest : public testing::Test {
   ~PlanFileWriterTest() override { std::filesystem::remove_all(folder_); }
 
   /// A module with `weights` and a program that is as small as can be.
-  mlir::OwningOpRef<mlir::ModuleOp> Parse(const std::string& weights, const std::string& attributes = "plan.target = \"cpu\"") {
+  mlir::OwningOpRef<mlir::ModuleOp> Parse(const std::string& weights,
+                                          const std::string& attributes = "plan.target = \"cpu\"") {
     const std::string text = "module attributes {" + attributes + "} {\n" + weights + R"(
       plan.state @layers.0.conv conv : tensor<3x4xf32> {offset = 64}
       plan.state @layers.1.kv kv_cache : tensor<2x1x4xbf16> {offset = 0}

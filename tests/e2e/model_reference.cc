@@ -65,7 +65,8 @@ ModelReference::ModelReference(const std::string& folder, bool bf16_rope_frequen
       file.read(bytes.data(), bytes.size());
       // Hybrid files of either spelling are known by the older prefix.
       const bool hybrid = config_["model_type"].get<std::string>().starts_with("nemotron_h");
-      tensors_[hybrid && name.starts_with("model.") ? "backbone." + name.substr(6) : name] = {info["shape"].get<std::vector<int64_t>>(), Widen(info["dtype"], bytes)};
+      tensors_[hybrid && name.starts_with("model.") ? "backbone." + name.substr(6) : name] = {
+          info["shape"].get<std::vector<int64_t>>(), Widen(info["dtype"], bytes)};
     }
   }
 }
@@ -188,7 +189,7 @@ ModelReference::Rows ModelReference::Mlp(const Rows& input, const std::string& m
 ModelReference::Rows ModelReference::Mamba(const Rows& input, const std::string& module) const {
   const auto& conv = Get(module + ".conv1d.weight");
   const std::vector<double>&a_log = Get(module + ".A_log").values, &d = Get(module + ".D").values,
-                           &dt_bias = Get(module + ".dt_bias").values;
+        &dt_bias = Get(module + ".dt_bias").values;
   const int64_t heads = a_log.size(), inner = Get(module + ".norm.weight").shape[0], channels = conv.shape[0],
                 window = conv.shape[2], groups = config_["n_groups"], head_dim = inner / heads,
                 states = (channels - inner) / (2 * groups);
@@ -275,8 +276,8 @@ ModelReference::Rows ModelReference::Experts(const Rows& input, const std::strin
     }
     routed[t].assign(inner[t].size(), 0.0);
     for (int64_t e : order) {
-      const double weight =
-          (config_["norm_topk_prob"].get<bool>() ? score[e] / sum : score[e]) * config_["routed_scaling_factor"].get<double>();
+      const double weight = (config_["norm_topk_prob"].get<bool>() ? score[e] / sum : score[e]) *
+                            config_["routed_scaling_factor"].get<double>();
       const Rows out = Mlp({inner[t]}, module + ".experts." + std::to_string(e));
       for (size_t i = 0; i < out[0].size(); ++i) {
         routed[t][i] += weight * out[0][i];
@@ -297,7 +298,8 @@ ModelReference::Rows ModelReference::HybridLayers(Rows stream) const {
   const int64_t head_dim = config_.value("head_dim", int64_t{128});
   for (int64_t i = 0; Has("backbone.layers." + std::to_string(i) + ".norm.weight"); ++i) {
     const std::string layer = "backbone.layers." + std::to_string(i), mixer = layer + ".mixer";
-    const nlohmann::json overrides = config_.contains("block_configs") ? config_["block_configs"][i] : nlohmann::json::object();
+    const nlohmann::json overrides =
+        config_.contains("block_configs") ? config_["block_configs"][i] : nlohmann::json::object();
     const Rows normed = RMSNorm(stream, layer + ".norm.weight");
     const Rows delta = Has(mixer + ".A_log")           ? Mamba(normed, mixer)
                        : Has(mixer + ".q_proj.weight") ? Attention(normed, mixer, head_dim, false)

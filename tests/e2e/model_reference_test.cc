@@ -1,4 +1,7 @@
-// Whole models of shapes that no golden has, against the double-precision reference, and the reference itself against the goldens.
+// Whole models of shapes that no golden has, against the double-precision reference, and the reference itself against
+// the goldens.
+
+#include "tests/e2e/model_reference.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +15,6 @@
 
 #include "runtime/base/safetensors.h"
 #include "runtime/engine/engine.h"
-#include "tests/e2e/model_reference.h"
 
 namespace nemotron::runtime {
 namespace {
@@ -63,7 +65,8 @@ TEST_P(ReferenceAgainstGolden, Logits) {
   const std::vector<int64_t> ids = ReadTensor<int64_t>(*golden, "input_ids");
   const std::vector<float> logits = ReadTensor<float>(*golden, "logits");
   // The dense goldens were computed by a model that had been cast to BF16 and back, rotary frequencies included.
-  const std::vector<double> expected = ModelReference(GetParam(), /*bf16_rope_frequencies=*/true).Logits(std::vector<int32_t>(ids.begin(), ids.end()));
+  const std::vector<double> expected =
+      ModelReference(GetParam(), /*bf16_rope_frequencies=*/true).Logits(std::vector<int32_t>(ids.begin(), ids.end()));
   EXPECT_LT(WorstError(expected, logits), 1e-4) << "the goldens were computed in float32";
 }
 
@@ -96,7 +99,8 @@ TEST_P(EngineAgainstReference, Logits) {
   EXPECT_LT(error, 1e-4);
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, EngineAgainstReference, testing::ValuesIn(Folders(NEMOTRON_CHECKPOINTS, "config.json")), TestName);
+INSTANTIATE_TEST_SUITE_P(Shapes, EngineAgainstReference,
+                         testing::ValuesIn(Folders(NEMOTRON_CHECKPOINTS, "config.json")), TestName);
 
 }  // namespace
 }  // namespace nemotron::runtime

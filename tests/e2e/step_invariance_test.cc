@@ -1,5 +1,6 @@
-// Step invariance on whole models: however a prompt is cut into steps, whatever shares its steps, and wherever it is saved
-// and restored, the logits are equal bit for bit and so are the tokens. One test a way of cutting, over all plans.
+// Step invariance on whole models: however a prompt is cut into steps, whatever shares its steps, and wherever it is
+// saved and restored, the logits are equal bit for bit and so are the tokens. One test a way of cutting, over all
+// plans.
 //
 // Each test also stands for a bug that other engines had; its name says which.
 
@@ -121,8 +122,8 @@ TEST_P(StepInvariance, RandomChunks) {
   }
 }
 
-// Pieces shorter than the convolution window (1, 2, 3) and pieces that end one before, at and after the chunk sizes of the
-// configs (16, 32, 64) and the page size (16).
+// Pieces shorter than the convolution window (1, 2, 3) and pieces that end one before, at and after the chunk sizes of
+// the configs (16, 32, 64) and the page size (16).
 TEST_P(StepInvariance, PromptShorterThanWindowOrChunk) {
   for (const std::vector<int64_t>& pieces : std::vector<std::vector<int64_t>>{
            {1, 2, 3, 1, 1, 2}, {2, 2}, {3, 3, 3}, {15, 1, 16, 17}, {31, 33, 32}, {63, 1, 65}, {64, 64}}) {
@@ -166,7 +167,8 @@ TEST_P(StepInvariance, ReusedSlotIsReset) {
   }
 }
 
-// Eight sequences in one ragged batch, mixing prefill and decode, with different lengths; sequence 3 is the one compared.
+// Eight sequences in one ragged batch, mixing prefill and decode, with different lengths; sequence 3 is the one
+// compared.
 TEST_P(StepInvariance, AmongSevenOtherSequences) {
   constexpr int kSequences = 8, kMine = 3;
   std::mt19937 random(23);

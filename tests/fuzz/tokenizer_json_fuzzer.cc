@@ -1,5 +1,5 @@
-// Any bytes are a tokenizer.json or an error; a tokenizer takes any text and any ids without a crash, and what it decodes is
-// UTF-8. An input is a JSON text, optionally followed by a zero byte and a text to encode.
+// Any bytes are a tokenizer.json or an error; a tokenizer takes any text and any ids without a crash, and what it
+// decodes is UTF-8. An input is a JSON text, optionally followed by a zero byte and a text to encode.
 
 #include <cstdint>
 #include <cstdlib>

@@ -5,6 +5,7 @@
 // RUN:   | FileCheck %s --check-prefix=INSERTED
 // RUN: not nemotron-opt %s -nemotron-compile-pipeline=target=abacus 2>&1 | FileCheck %s --check-prefix=TARGET
 // RUN: not nemotron-opt %s -nemotron-compile-pipeline=after-fusion=no-such-pass 2>&1 | FileCheck %s --check-prefix=UNKNOWN
+// RUN: not nemotron-opt %s '-nemotron-compile-pipeline=after-fusion=builtin.module(cse)' 2>&1 | FileCheck %s --check-prefix=WRAPPED
 // RUN: not nemotron-opt %s -nemotron-compile-pipeline=after-fusion=nemotron-fuse-qkv 2>&1 | FileCheck %s --check-prefix=NESTING
 
 // PIPELINE:      builtin.module(
@@ -18,6 +19,7 @@
 // INSERTED-SAME: convert-nemotron-to-plan{target=cpu},symbol-dce,plan-memory
 
 // TARGET:  error: no target 'abacus', expected one of: cpu
+// WRAPPED: the passes at 'after-fusion' start with 'builtin.module(', expected only what stands inside it
 // UNKNOWN: 'no-such-pass' does not refer to a registered pass
 // UNKNOWN: in the passes at 'after-fusion': no-such-pass
 // NESTING: in the passes at 'after-fusion': nemotron-fuse-qkv

@@ -35,12 +35,30 @@ func.func @two_uses(%x: tensor<?x4xf32>, %w: tensor<8x4xf32>) -> (tensor<?x8xf32
   return %u, %y : tensor<?x8xf32>, tensor<?x8xf32>
 }
 
+// split_input stays with the product.
+// CHECK-LABEL: @split_input
+// CHECK-NEXT:    nemotron.linear {{.*}} {activation = #nemotron.activation<relu2>, split_input}
+func.func @split_input(%x: tensor<?x4xf32>, %w: tensor<8x4xbf16>) -> tensor<?x8xf32> {
+  %u = nemotron.linear %x, %w {split_input} : (tensor<?x4xf32>, tensor<8x4xbf16>) -> tensor<?x8xf32>
+  %y = nemotron.relu2 %u : tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
 // CHECK-LABEL: @silu
 // CHECK-NEXT:    nemotron.linear %{{.*}}, %{{.*}} : (
 // CHECK-NEXT:    nemotron.silu
 func.func @silu(%x: tensor<?x4xf32>, %w: tensor<8x4xf32>) -> tensor<?x8xf32> {
   %u = nemotron.linear %x, %w : (tensor<?x4xf32>, tensor<8x4xf32>) -> tensor<?x8xf32>
   %y = nemotron.silu %u : tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// CHECK-LABEL: @has_activation
+// CHECK-NEXT:    nemotron.linear {{.*}}activation = #nemotron.activation<relu2>
+// CHECK-NEXT:    nemotron.relu2
+func.func @has_activation(%x: tensor<?x4xf32>, %w: tensor<8x4xf32>) -> tensor<?x8xf32> {
+  %u = nemotron.linear %x, %w {activation = #nemotron.activation<relu2>} : (tensor<?x4xf32>, tensor<8x4xf32>) -> tensor<?x8xf32>
+  %y = nemotron.relu2 %u : tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
 

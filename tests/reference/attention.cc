@@ -5,7 +5,8 @@
 
 namespace nemotron::reference {
 
-Floats RotaryEmbedding(const Floats& x, int64_t columns, int64_t head_dim, int64_t rotary_dim, double theta, double position_scale) {
+Floats RotaryEmbedding(const Floats& x, int64_t columns, int64_t head_dim, int64_t rotary_dim, double theta,
+                       double position_scale) {
   Floats y = x;
   for (int64_t t = 0; t < static_cast<int64_t>(x.size()) / columns; ++t) {
     for (int64_t head = 0; head < columns; head += head_dim) {
@@ -20,8 +21,8 @@ Floats RotaryEmbedding(const Floats& x, int64_t columns, int64_t head_dim, int64
   return y;
 }
 
-Floats Attention(const Floats& query, const Floats& key, const Floats& value, int64_t heads, int64_t kv_heads, int64_t head_dim,
-                 double scale) {
+Floats Attention(const Floats& query, const Floats& key, const Floats& value, int64_t heads, int64_t kv_heads,
+                 int64_t head_dim, double scale) {
   const int64_t tokens = static_cast<int64_t>(query.size()) / (heads * head_dim);
   Floats y(query.size());
   for (int64_t t = 0; t < tokens; ++t) {

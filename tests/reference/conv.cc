@@ -5,7 +5,8 @@
 namespace nemotron::reference {
 
 Floats CausalConv1d(const Floats& x, const Floats& weight, const Floats& bias, int64_t channels, bool silu) {
-  const int64_t window = static_cast<int64_t>(weight.size()) / channels, tokens = static_cast<int64_t>(x.size()) / channels;
+  const int64_t window = static_cast<int64_t>(weight.size()) / channels,
+                tokens = static_cast<int64_t>(x.size()) / channels;
   Floats y(x.size());
   for (int64_t t = 0; t < tokens; ++t) {
     for (int64_t c = 0; c < channels; ++c) {

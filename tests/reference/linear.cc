@@ -17,7 +17,8 @@ double Round(float x, Operand operand) {
 
 }  // namespace
 
-Floats Linear(const Floats& x, const Floats& weight, const Floats& bias, int64_t n, int64_t k, Operand operand, bool relu2) {
+Floats Linear(const Floats& x, const Floats& weight, const Floats& bias, int64_t n, int64_t k, Operand operand,
+              bool relu2) {
   Floats y;
   for (size_t row = 0; row < x.size(); row += k) {
     for (int64_t i = 0; i < n; ++i) {

@@ -6,7 +6,8 @@
 
 namespace nemotron::reference {
 
-Routing MoeRoute(const Floats& x, const Floats& weight, const Floats& correction_bias, int64_t width, const RouteShape& shape) {
+Routing MoeRoute(const Floats& x, const Floats& weight, const Floats& correction_bias, int64_t width,
+                 const RouteShape& shape) {
   Routing routing;
   for (size_t row = 0; row < x.size(); row += width) {
     std::vector<double> score(shape.experts), choice(shape.experts);
@@ -48,9 +49,10 @@ Routing MoeRoute(const Floats& x, const Floats& weight, const Floats& correction
   return routing;
 }
 
-Floats MoeExperts(const Floats& x, const Routing& routing, const Floats& up, const Floats& down, int64_t experts, int64_t width,
-                  int64_t expert_width, Operand operand) {
-  const int64_t tokens = static_cast<int64_t>(x.size()) / width, picks = static_cast<int64_t>(routing.indices.size()) / tokens;
+Floats MoeExperts(const Floats& x, const Routing& routing, const Floats& up, const Floats& down, int64_t experts,
+                  int64_t width, int64_t expert_width, Operand operand) {
+  const int64_t tokens = static_cast<int64_t>(x.size()) / width,
+                picks = static_cast<int64_t>(routing.indices.size()) / tokens;
   const auto matrix = [&](const Floats& stack, int64_t expert) {
     const auto first = stack.begin() + expert * width * expert_width;
     return Floats(first, first + width * expert_width);

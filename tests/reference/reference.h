@@ -4,8 +4,9 @@
 #include <cstdint>
 #include <vector>
 
-/// The ops of the nemotron dialect as plain loops with sums in double: what kernels are tested against. Activations are [T][columns] row after
-/// row, a whole sequence from its start, so that no state is needed. Formulas: docs/kernels.md and the descriptions of the ops.
+/// The ops of the nemotron dialect as plain loops with sums in double: what kernels are tested against. Activations are
+/// [T][columns] row after row, a whole sequence from its start, so that no state is needed. Formulas: docs/kernels.md
+/// and the descriptions of the ops.
 namespace nemotron::reference {
 
 using Floats = std::vector<float>;
@@ -14,7 +15,8 @@ using Floats = std::vector<float>;
 enum class Operand { kF32, kBF16, kSplitBF16 };
 
 /// activation(x * W^T + bias); `bias` may be empty.
-Floats Linear(const Floats& x, const Floats& weight, const Floats& bias, int64_t n, int64_t k, Operand operand, bool relu2);
+Floats Linear(const Floats& x, const Floats& weight, const Floats& bias, int64_t n, int64_t k, Operand operand,
+              bool relu2);
 
 Floats RMSNorm(const Floats& x, const Floats& weight, double eps);
 /// `bias` may be empty; `offset` is added to the weight.
@@ -29,8 +31,8 @@ struct ScanShape {
   double dt_min = 0, dt_max = 1e30;
 };
 struct ScanInput {
-  Floats x, b, c, dt;       // [T][H * P], [T][G * N] twice, [T][H]
-  Floats a_log, dt_bias;    // [H]
+  Floats x, b, c, dt;     // [T][H * P], [T][G * N] twice, [T][H]
+  Floats a_log, dt_bias;  // [H]
 };
 /// The recurrence, token after token.
 Floats SsmScan(const ScanInput& input, const ScanShape& shape);
@@ -38,10 +40,11 @@ Floats SsmScan(const ScanInput& input, const ScanShape& shape);
 Floats SsmScanChunked(const ScanInput& input, const ScanShape& shape, int64_t chunk);
 Floats SsmSkip(const Floats& y, const Floats& x, const Floats& d, int64_t head_dim);
 
-Floats RotaryEmbedding(const Floats& x, int64_t columns, int64_t head_dim, int64_t rotary_dim, double theta, double position_scale);
+Floats RotaryEmbedding(const Floats& x, int64_t columns, int64_t head_dim, int64_t rotary_dim, double theta,
+                       double position_scale);
 
-Floats Attention(const Floats& query, const Floats& key, const Floats& value, int64_t heads, int64_t kv_heads, int64_t head_dim,
-                 double scale);
+Floats Attention(const Floats& query, const Floats& key, const Floats& value, int64_t heads, int64_t kv_heads,
+                 int64_t head_dim, double scale);
 
 struct Routing {
   std::vector<int32_t> indices;  // [T][k], ascending in each row
@@ -52,10 +55,11 @@ struct RouteShape {
   bool normalize = true;
   double scaling = 1;
 };
-Routing MoeRoute(const Floats& x, const Floats& weight, const Floats& correction_bias, int64_t width, const RouteShape& shape);
+Routing MoeRoute(const Floats& x, const Floats& weight, const Floats& correction_bias, int64_t width,
+                 const RouteShape& shape);
 /// `up` [E][F][K], `down` [E][K][F].
-Floats MoeExperts(const Floats& x, const Routing& routing, const Floats& up, const Floats& down, int64_t experts, int64_t width,
-                  int64_t expert_width, Operand operand);
+Floats MoeExperts(const Floats& x, const Routing& routing, const Floats& up, const Floats& down, int64_t experts,
+                  int64_t width, int64_t expert_width, Operand operand);
 
 }  // namespace nemotron::reference
 

@@ -45,8 +45,12 @@ Floats SsmScanChunked(const ScanInput& input, const ScanShape& shape, int64_t ch
     const double a = -std::exp(double{input.a_log[h]});
     std::vector<double> state(head_dim * state_size);
     const auto x = [&](int64_t t, int64_t p) { return double{input.x[(t * heads + h) * head_dim + p]}; };
-    const auto b = [&](int64_t t, int64_t n) { return double{input.b[(t * groups + h / (heads / groups)) * state_size + n]}; };
-    const auto c = [&](int64_t t, int64_t n) { return double{input.c[(t * groups + h / (heads / groups)) * state_size + n]}; };
+    const auto b = [&](int64_t t, int64_t n) {
+      return double{input.b[(t * groups + h / (heads / groups)) * state_size + n]};
+    };
+    const auto c = [&](int64_t t, int64_t n) {
+      return double{input.c[(t * groups + h / (heads / groups)) * state_size + n]};
+    };
     for (int64_t first = 0; first < tokens; first += chunk) {
       const int64_t end = std::min(tokens, first + chunk);
       std::vector<double> log_decay(end - first);  // cumulative, from the chunk's start up to and with the token

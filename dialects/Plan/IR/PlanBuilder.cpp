@@ -1,4 +1,5 @@
-//===- PlanBuilder.cpp - builds the plan dialect from a step ------------------------------------------------------------===//
+//===- PlanBuilder.cpp - builds the plan dialect from a step
+//------------------------------------------------------------===//
 #include "dialects/Plan/IR/PlanBuilder.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -166,8 +167,8 @@ LogicalResult PlanBuilder::split(Operation *op, Value input, ValueRange results)
   auto type = cast<BufferType>(place.buffer.getType());
   for (Value result : results) {
     int64_t columns = cast<RankedTensorType>(result.getType()).getDimSize(1);
-    auto viewType = BufferType::getChecked([&] { return op->emitOpError(); }, builder.getContext(), type.getSpace(), columns,
-                                           type.getElementType());
+    auto viewType = BufferType::getChecked([&] { return op->emitOpError(); }, builder.getContext(), type.getSpace(),
+                                           columns, type.getElementType());
     if (!viewType) {
       return failure();
     }
@@ -189,9 +190,9 @@ LogicalResult PlanBuilder::finish(Operation *op, Value logits) {
   auto type = cast<BufferType>(place->buffer.getType());
   if (type.getSpace() != Space::Row || !type.getElementType().isF32() || place->view != place->buffer) {
     return op->emitOpError() << "returns "
-                             << (place->view != place->buffer      ? "a part of a value"
+                             << (place->view != place->buffer    ? "a part of a value"
                                  : type.getSpace() != Space::Row ? "rows of all tokens"
-                                                                  : "values that are not f32")
+                                                                 : "values that are not f32")
                              << ", expected logits computed in f32 from selected rows";
   }
   builder.create<ReturnOp>(op->getLoc(), place->buffer);

@@ -1,17 +1,19 @@
-//===- PlanBuilder.h - builds the plan dialect from a step ----------------------------------------------------*- C++ -*-===//
+//===- PlanBuilder.h - builds the plan dialect from a step ----------------------------------------------------*- C++
+//-*-===//
 #ifndef DIALECTS_PLAN_IR_PLANBUILDER_H
 #define DIALECTS_PLAN_IR_PLANBUILDER_H
 
 #include "dialects/Plan/IR/Plan.h"
 #include "dialects/Plan/IR/WeightBuilder.h"
-#include "llvm/ADT/DenseMap.h"
-#include "llvm/ADT/StringSet.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/StringSet.h"
 
 namespace nemotron::plan {
 
-/// A dispatch before its buffers exist: what the kernel's arguments are called (docs/kernels.md), in values of the step.
+/// A dispatch before its buffers exist: what the kernel's arguments are called (docs/kernels.md), in values of the
+/// step.
 class DispatchSpec {
 public:
   explicit DispatchSpec(llvm::StringRef kernel) : kernel(kernel) {}
@@ -47,18 +49,20 @@ private:
   bool rows = false;
 };
 
-/// Grows a `plan.program` next to a step of the nemotron dialect: each activation gets a buffer, or a view where it is a part
-/// of another; each weight that a kernel reads a `plan.weight`; each state a `plan.state`.
+/// Grows a `plan.program` next to a step of the nemotron dialect: each activation gets a buffer, or a view where it is
+/// a part of another; each weight that a kernel reads a `plan.weight`; each state a `plan.state`.
 ///
 /// A value is of space `token` unless it is computed from selected rows; then it is of space `row`.
 class PlanBuilder {
 public:
-  /// Creates an empty program named `name` after `step`, the op whose only block is the step, and turns the `nemotron.state`s of
-  /// `module` into `plan.state`s. `plan.weight`s are put before `step`. The names of `nemotron.weight`s get the suffix ".source", so that `plan.weight`s can have theirs.
+  /// Creates an empty program named `name` after `step`, the op whose only block is the step, and turns the
+  /// `nemotron.state`s of `module` into `plan.state`s. `plan.weight`s are put before `step`. The names of
+  /// `nemotron.weight`s get the suffix ".source", so that `plan.weight`s can have theirs.
   PlanBuilder(mlir::ModuleOp module, mlir::Operation *step, llvm::StringRef name);
 
-  /// Adds a dispatch with buffers for its outputs. `op` is where it comes from: its location, its layer (`nemotron.layer`).
-  /// An error at `op` if an input is in no buffer, inputs are of both spaces, or a weight is not made of weights.
+  /// Adds a dispatch with buffers for its outputs. `op` is where it comes from: its location, its layer
+  /// (`nemotron.layer`). An error at `op` if an input is in no buffer, inputs are of both spaces, or a weight is not
+  /// made of weights.
   llvm::LogicalResult dispatch(mlir::Operation *op, const DispatchSpec &spec);
 
   /// `results` become views of the columns of `input`, side by side.

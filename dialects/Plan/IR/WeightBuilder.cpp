@@ -1,11 +1,12 @@
-//===- WeightBuilder.cpp - collects what is done to weights into plan.weights ---------------------------------------------===//
+//===- WeightBuilder.cpp - collects what is done to weights into plan.weights
+//---------------------------------------------===//
 #include "dialects/Plan/IR/WeightBuilder.h"
 
-#include "llvm/ADT/SetVector.h"
-#include "llvm/ADT/StringExtras.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/TypeUtilities.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 
@@ -77,7 +78,8 @@ void WeightBuilder::numberValues(Block &block) {
   }
 }
 
-LogicalResult WeightBuilder::checkFormat(Operation *op, StringRef role, Value weight, const WeightFormat &format) const {
+LogicalResult WeightBuilder::checkFormat(Operation *op, StringRef role, Value weight,
+                                         const WeightFormat &format) const {
   auto type = dyn_cast<RankedTensorType>(weight.getType());
   if (!type || !numbers.contains(weight)) {
     return op->emitOpError() << "has a " << role
@@ -87,7 +89,8 @@ LogicalResult WeightBuilder::checkFormat(Operation *op, StringRef role, Value we
     return op->emitOpError() << "has a " << role << " of " << type << ", expected no encoding";
   }
   if (format.transposed && type.getRank() != 2) {
-    return op->emitOpError() << "has a " << role << " of " << type << ", expected a matrix, which the kernel reads transposed";
+    return op->emitOpError() << "has a " << role << " of " << type
+                             << ", expected a matrix, which the kernel reads transposed";
   }
   Type element = format.elementType ? format.elementType : type.getElementType();
   if (format.layout == Layout::Panel && !(element.isF32() || element.isBF16())) {
@@ -96,7 +99,8 @@ LogicalResult WeightBuilder::checkFormat(Operation *op, StringRef role, Value we
   return success();
 }
 
-FailureOr<FlatSymbolRefAttr> WeightBuilder::get(Operation *op, StringRef role, Value weight, const WeightFormat &format) {
+FailureOr<FlatSymbolRefAttr> WeightBuilder::get(Operation *op, StringRef role, Value weight,
+                                                const WeightFormat &format) {
   if (failed(checkFormat(op, role, weight, format))) {
     return failure();
   }
@@ -126,8 +130,8 @@ static std::pair<size_t, size_t> sharedParts(ArrayRef<StringRef> a, ArrayRef<Str
   return {front, back};
 }
 
-/// What the names have in common: "layers.1.experts.up_proj" of "layers.1.experts.0.up_proj" and its like; `role` stands in
-/// for an end that differs.
+/// What the names have in common: "layers.1.experts.up_proj" of "layers.1.experts.0.up_proj" and its like; `role`
+/// stands in for an end that differs.
 static std::string commonName(ArrayRef<std::string> names, StringRef role) {
   SmallVector<StringRef> first;
   StringRef(names.front()).split(first, '.');

@@ -1,4 +1,5 @@
-//===- WeightBuilder.h - collects what is done to weights into plan.weights -----------------------------------*- C++ -*-===//
+//===- WeightBuilder.h - collects what is done to weights into plan.weights -----------------------------------*- C++
+//-*-===//
 #ifndef DIALECTS_PLAN_IR_WEIGHTBUILDER_H
 #define DIALECTS_PLAN_IR_WEIGHTBUILDER_H
 
@@ -8,9 +9,9 @@
 #include <vector>
 
 #include "dialects/Plan/IR/Plan.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringSet.h"
-#include "mlir/IR/BuiltinOps.h"
 
 namespace nemotron::plan {
 
@@ -24,19 +25,19 @@ struct WeightFormat {
 /// `name` as plans take it: up to 200 printable characters without spaces, quotes and backslashes, never none.
 std::string legalName(llvm::StringRef name);
 
-/// Makes `plan.weight`s. The region of one is the backward slice of a value of the step, down to `nemotron.get_weight`, then what
-/// the format asks for: cast, transpose, pack. Equal slices in one format are one `plan.weight`.
+/// Makes `plan.weight`s. The region of one is the backward slice of a value of the step, down to `nemotron.get_weight`,
+/// then what the format asks for: cast, transpose, pack. Equal slices in one format are one `plan.weight`.
 ///
-/// Names: that of the `nemotron.weight` at the root; for a concat or stack its attribute `nemotron.name`, or the name of its location
-/// (a NameLoc), or what the names of its parts have in common ("layers.1.experts.up_proj"). The same slice in another format, or
-/// another slice of that name, gets a suffix: its layout, or ".bias".
+/// Names: that of the `nemotron.weight` at the root; for a concat or stack its attribute `nemotron.name`, or the name
+/// of its location (a NameLoc), or what the names of its parts have in common ("layers.1.experts.up_proj"). The same
+/// slice in another format, or another slice of that name, gets a suffix: its layout, or ".bias".
 class WeightBuilder {
 public:
   /// `step` is the op whose block uses the weights; `plan.weight`s are put before it.
   WeightBuilder(mlir::ModuleOp module, mlir::Operation *step);
 
-  /// The `plan.weight` that holds `weight` in `format`. An error at `op` if the value is not made by weight transforms from
-  /// weights, or cannot have that format; `role` is what the kernel calls it.
+  /// The `plan.weight` that holds `weight` in `format`. An error at `op` if the value is not made by weight transforms
+  /// from weights, or cannot have that format; `role` is what the kernel calls it.
   mlir::FailureOr<mlir::FlatSymbolRefAttr> get(mlir::Operation *op, llvm::StringRef role, mlir::Value weight,
                                                const WeightFormat &format);
 

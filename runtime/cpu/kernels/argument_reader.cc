@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-
 namespace nemotron::runtime::cpu {
 namespace {
 
@@ -52,7 +51,8 @@ BufferArgument ArgumentReader::Buffer(std::string_view kind,
   if (columns != -1 && buffer.columns != columns) {
     Fail(fmt::format("{} '{}' has {} columns, expected {}", kind, name, buffer.columns, columns));
   }
-  if (buffer.columns <= 0 || buffer.row_bytes < buffer.columns * SizeOf(dtype) || buffer.row_bytes % SizeOf(dtype) != 0) {
+  if (buffer.columns <= 0 || buffer.row_bytes < buffer.columns * SizeOf(dtype) ||
+      buffer.row_bytes % SizeOf(dtype) != 0) {
     Fail(fmt::format("{} '{}' has {} columns in rows of {} bytes", kind, name, buffer.columns, buffer.row_bytes));
   }
   return buffer;

@@ -1,6 +1,8 @@
 #ifndef RUNTIME_CPU_KERNELS_ARGUMENT_READER_H_
 #define RUNTIME_CPU_KERNELS_ARGUMENT_READER_H_
 
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <set>
 #include <string>
@@ -8,19 +10,19 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
-
 #include "runtime/base/status.h"
 #include "runtime/cpu/kernel.h"
 
 namespace nemotron::runtime::cpu {
 
-/// Takes the arguments of a dispatch out by name and checks them. The first problem is kept; after it, readers return defaults, so that a
-/// kernel states all it needs in a row and asks once, with Finish. Problems: an argument that is missing, surplus, of another type,
-/// layout or shape; each message names kernel and argument, what was found and what was expected.
+/// Takes the arguments of a dispatch out by name and checks them. The first problem is kept; after it, readers return
+/// defaults, so that a kernel states all it needs in a row and asks once, with Finish. Problems: an argument that is
+/// missing, surplus, of another type, layout or shape; each message names kernel and argument, what was found and what
+/// was expected.
 class ArgumentReader {
  public:
-  ArgumentReader(std::string_view kernel, const DispatchArguments& arguments) : kernel_(kernel), arguments_(arguments) {}
+  ArgumentReader(std::string_view kernel, const DispatchArguments& arguments)
+      : kernel_(kernel), arguments_(arguments) {}
 
   /// Activations of `dtype`, with `columns` columns unless that is -1.
   BufferArgument Input(std::string_view name, int64_t columns = -1, DType dtype = DType::kF32);

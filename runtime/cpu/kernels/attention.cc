@@ -1,12 +1,13 @@
 // Causal grouped-query attention over a paged cache.
 //
-// Cache pages hold keys transposed, [num_kv_heads][head_dim][page_tokens], so that a vector of scores needs no sum across lanes, and
-// values as [num_kv_heads][page_tokens][head_dim].
+// Cache pages hold keys transposed, [num_kv_heads][head_dim][page_tokens], so that a vector of scores needs no sum
+// across lanes, and values as [num_kv_heads][page_tokens][head_dim].
 //
-// Work is cut twice. *Tiles* are up to 16 query rows that share a key/value head: (token, head in group) pairs of one sequence. *Segments*
-// are 512 absolute positions. A (tile, segment) pair is a task: scores, maximum, exponentials, their sum, and the weighted sum of
-// values, each in an order that depends on the query's position alone. The segments of a tile are then merged in order. Prefill has many
-// tiles and few segments, decode at depth one tile and many segments: both keep all threads busy and give the same bits.
+// Work is cut twice. *Tiles* are up to 16 query rows that share a key/value head: (token, head in group) pairs of one
+// sequence. *Segments* are 512 absolute positions. A (tile, segment) pair is a task: scores, maximum, exponentials,
+// their sum, and the weighted sum of values, each in an order that depends on the query's position alone. The segments
+// of a tile are then merged in order. Prefill has many tiles and few segments, decode at depth one tile and many
+// segments: both keep all threads busy and give the same bits.
 //
 // Moves each key and value once a tile: bound by memory for one token, by the multiply-add units for full tiles.
 #include <algorithm>
@@ -33,18 +34,18 @@ constexpr int64_t kKeyBlock = 16;  // page_tokens is a multiple of it
 
 /// One segment of keys for one tile of queries.
 struct SegmentRun {
-  const float* queries;           // [rows][head_dim], scaled
-  const int64_t* limits;          // [rows], keys of this segment that the row may see, at least 0
+  const float* queries;   // [rows][head_dim], scaled
+  const int64_t* limits;  // [rows], keys of this segment that the row may see, at least 0
   int64_t num_rows, head_dim, page_tokens;
   bool bf16;
-  std::byte* const* pages;        // of the segment's first position
-  int64_t first_offset;           // of the segment's first position in that page, a multiple of kKeyBlock
-  int64_t key_bytes, value_bytes; // from the start of a page to keys and values of this head
-  float* scores;                  // [rows][kSegmentKeys]
-  float* block;                   // [max(head_dim, kKeyBlock) * kKeyBlock]
-  float* maximum;                 // [rows] result: -inf where the row sees no key
-  float* sum;                     // [rows] result
-  float* mixed;                   // [rows][head_dim] result
+  std::byte* const* pages;         // of the segment's first position
+  int64_t first_offset;            // of the segment's first position in that page, a multiple of kKeyBlock
+  int64_t key_bytes, value_bytes;  // from the start of a page to keys and values of this head
+  float* scores;                   // [rows][kSegmentKeys]
+  float* block;                    // [max(head_dim, kKeyBlock) * kKeyBlock]
+  float* maximum;                  // [rows] result: -inf where the row sees no key
+  float* sum;                      // [rows] result
+  float* mixed;                    // [rows][head_dim] result
 };
 
 }  // namespace nemotron::runtime::cpu
@@ -111,8 +112,8 @@ void RunSegment(const SegmentRun& run) {
   const auto page_of = [&](int64_t key) { return run.pages[(run.first_offset + key) / run.page_tokens]; };
   const auto slot_of = [&](int64_t key) { return (run.first_offset + key) % run.page_tokens; };
   for (int64_t key = 0; key < keys; key += kKeyBlock) {
-    Widen(page_of(key) + run.key_bytes + slot_of(key) * element_bytes, run.bf16, run.head_dim, kKeyBlock, run.page_tokens,
-          run.block);
+    Widen(page_of(key) + run.key_bytes + slot_of(key) * element_bytes, run.bf16, run.head_dim, kKeyBlock,
+          run.page_tokens, run.block);
     int64_t row = 0;
     for (; row + 4 <= run.num_rows; row += 4) {
       ScoreRows<4>(run.queries + row * run.head_dim, run.block, run.head_dim, run.scores + row * kSegmentKeys + key);
@@ -183,7 +184,8 @@ class Attention : public PreparedDispatch {
 
   void Run(const StepContext& step) const override {
     StoreKeysAndValues(step);
-    // Pairs are numbered tile by tile, segment by segment, and done in runs of kPairsAtOnce; after a run its parts are merged in order.
+    // Pairs are numbered tile by tile, segment by segment, and done in runs of kPairsAtOnce; after a run its parts are
+    // merged in order.
     Cursor cursor(*this, step);
     while (!cursor.Done()) {
       Cursor next = cursor;
@@ -209,9 +211,9 @@ class Attention : public PreparedDispatch {
  private:
   struct Pair {
     const SequenceStep* sequence;
-    int64_t tile;        // number over the step
+    int64_t tile;  // number over the step
     int64_t kv_head;
-    int64_t first_row;   // of the tile: rows are (token, head in group) pairs of the sequence
+    int64_t first_row;  // of the tile: rows are (token, head in group) pairs of the sequence
     int64_t num_rows;
     int64_t segment, num_segments;
   };
@@ -256,13 +258,15 @@ class Attention : public PreparedDispatch {
 
   int64_t GroupSize() const { return num_heads / num_kv_heads; }
   int64_t PartFloats() const { return kTileRows * (2 + (head_dim + 15) / 16 * 16); }  // maximum, sum, mixed
-  int64_t ThreadFloats() const {  // queries, scores, block
+  int64_t ThreadFloats() const {                                                      // queries, scores, block
     return kTileRows * head_dim + kTileRows * kSegmentKeys + kKeyBlock * std::max(head_dim, kKeyBlock);
   }
   float* Part(const StepContext& step, int64_t i) const {
     return reinterpret_cast<float*>(step.scratch) + num_threads * ThreadFloats() + i * PartFloats();
   }
-  float* TileResult(const StepContext& step, int64_t tile) const { return Part(step, kPairsAtOnce + tile % kTilesAtOnce); }
+  float* TileResult(const StepContext& step, int64_t tile) const {
+    return Part(step, kPairsAtOnce + tile % kTilesAtOnce);
+  }
 
   /// Bytes from the start of a page to the keys (values) of a head.
   int64_t KeyBytes(int64_t kv_head) const {

@@ -1,5 +1,5 @@
-// Depthwise causal convolution with its state. A task owns kChannelsPerTask channels of one sequence and walks its tokens, so each input
-// is read W times from L1 and everything else once: bound by memory (L2).
+// Depthwise causal convolution with its state. A task owns kChannelsPerTask channels of one sequence and walks its
+// tokens, so each input is read W times from L1 and everything else once: bound by memory (L2).
 #include <algorithm>
 #include <cstring>
 
@@ -18,13 +18,13 @@ namespace nemotron::runtime::cpu {
 
 /// `size` channels of the tokens of one sequence. Rows before the first token are those of the state.
 struct ConvRun {
-  const char* input;         // channel 0 of the first token, rows input_row_bytes apart
+  const char* input;  // channel 0 of the first token, rows input_row_bytes apart
   char* output;
   int64_t input_row_bytes, output_row_bytes;
-  const float* weight;       // [W][channels], first channel
-  const float* bias;         // or null
-  float* state;              // [W - 1][channels], first channel, oldest first
-  int64_t channels;          // distance of rows of weight and state
+  const float* weight;  // [W][channels], first channel
+  const float* bias;    // or null
+  float* state;         // [W - 1][channels], first channel, oldest first
+  int64_t channels;     // distance of rows of weight and state
   int64_t size, num_tokens, window;
   bool silu;
 };
@@ -46,7 +46,8 @@ void Convolve(const ConvRun& run) {
     ForVectors(run.size, [&](int64_t c, int64_t n) {
       FloatVector sum = run.bias == nullptr ? hn::Zero(kFloats) : LoadUpTo(run.bias + c, n);
       for (int64_t w = 0; w < run.window; ++w) {
-        sum = hn::MulAdd(LoadUpTo(run.weight + w * run.channels + c, n), LoadUpTo(row(t - (run.window - 1) + w) + c, n), sum);
+        sum = hn::MulAdd(LoadUpTo(run.weight + w * run.channels + c, n), LoadUpTo(row(t - (run.window - 1) + w) + c, n),
+                         sum);
       }
       StoreUpTo(run.silu ? Silu(sum) : sum, output + c, n);
     });

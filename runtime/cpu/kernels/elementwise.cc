@@ -127,7 +127,8 @@ class SelectRows : public PreparedDispatch {
 
   void Run(const StepContext& step) const override {
     for (int64_t r = 0; r < step.num_rows(); ++r) {
-      std::memcpy(step.At<float>(output, r), step.At<const float>(input, step.output_rows[r]), output.columns * sizeof(float));
+      std::memcpy(step.At<float>(output, r), step.At<const float>(input, step.output_rows[r]),
+                  output.columns * sizeof(float));
     }
   }
 };
@@ -149,7 +150,8 @@ class SsmSkip : public PreparedDispatch {
   }
 };
 
-/// Angles are computed once a token and serve all heads: rotary_dim / 2 sines and cosines against num_heads * head_dim products.
+/// Angles are computed once a token and serve all heads: rotary_dim / 2 sines and cosines against num_heads * head_dim
+/// products.
 class RotaryEmbedding : public PreparedDispatch {
  public:
   BufferArgument input, output;

@@ -61,7 +61,8 @@ void PackedMatrix::Multiply(const std::byte* input, int64_t num_rows, int64_t fi
 }
 
 int64_t PanelsPerTask(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads) {
-  // A multiple of 24 suits the register tiles (8 panels a stream, 3 a tile). Six tasks a thread even out the speed of threads.
+  // A multiple of 24 suits the register tiles (8 panels a stream, 3 a tile). Six tasks a thread even out the speed of
+  // threads.
   constexpr int64_t kUnit = 24, kTaskBytes = 1 << 17;
   const int64_t fair = num_panels / (6 * num_threads);
   const int64_t worthwhile = num_rows >= 8 ? 1 : kTaskBytes / panel_bytes;
@@ -73,8 +74,8 @@ namespace {
 /// Rows of input that share a pass over a task's panels: with a block of k they stay in L2.
 constexpr int64_t kRowsPerTask = 128;
 
-/// y = activation(x * W^T + bias). Reads every weight byte once a step (for up to 128 rows; more rows reread them from L2 or L3).
-/// One row is bound by memory, many rows by the multiply-add units.
+/// y = activation(x * W^T + bias). Reads every weight byte once a step (for up to 128 rows; more rows reread them from
+/// L2 or L3). One row is bound by memory, many rows by the multiply-add units.
 class Linear : public PreparedDispatch {
  public:
   BufferArgument input, output;
@@ -104,7 +105,8 @@ class Linear : public PreparedDispatch {
       // Neighbouring tasks share panels, which then are still in the cache.
       const int64_t panel = task / row_tasks * panels_per_task, row = task % row_tasks * kRowsPerTask;
       matrix.Multiply(step.scratch + row * row_bytes, std::min(kRowsPerTask, units - row), panel,
-                      std::min(panels_per_task, panels - panel), bias, relu2, step.At<float>(output, row), output.row_bytes);
+                      std::min(panels_per_task, panels - panel), bias, relu2, step.At<float>(output, row),
+                      output.row_bytes);
     });
   }
 };

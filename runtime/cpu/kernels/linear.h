@@ -32,9 +32,10 @@ class PackedMatrix {
   /// Rounds a row [k] to the operand type and pads it.
   void PrepareInput(const float* row, std::byte* prepared) const;
 
-  /// Columns [16 * first_panel, ...) of `num_rows` rows. `input` are prepared rows, `output` points at column 0 of the first row.
-  void Multiply(const std::byte* input, int64_t num_rows, int64_t first_panel, int64_t num_panels, const float* bias, bool relu2,
-                float* output, int64_t output_row_bytes) const;
+  /// Columns [16 * first_panel, ...) of `num_rows` rows. `input` are prepared rows, `output` points at column 0 of the
+  /// first row.
+  void Multiply(const std::byte* input, int64_t num_rows, int64_t first_panel, int64_t num_panels, const float* bias,
+                bool relu2, float* output, int64_t output_row_bytes) const;
 
  private:
   int64_t OperandRowBytes() const { return (PanelDepth(dtype_, k_) * SizeOf(dtype_) + 63) / 64 * 64; }

@@ -46,7 +46,9 @@ struct Ops {
     std::memcpy(p, padded, n * sizeof(float));
   }
   static __m256 Broadcast(float x) { return _mm256_set1_ps(x); }
-  static Vector Add(const Vector& a, const Vector& b) { return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)}; }
+  static Vector Add(const Vector& a, const Vector& b) {
+    return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+  }
   static Vector MultiplyAdd(const Vector& sum, __m256 x, const Vector& w) {
     return {_mm256_fmadd_ps(x, w.low, sum.low), _mm256_fmadd_ps(x, w.high, sum.high)};
   }
@@ -63,7 +65,9 @@ struct Ops {
   static __m256 Odd(__m256i v) {
     return _mm256_castsi256_ps(_mm256_and_si256(v, _mm256_set1_epi32(static_cast<int>(0xFFFF0000u))));
   }
-  static Pair BroadcastBF16(const uint16_t* pair) { return {Broadcast(BF16ToF32(pair[0])), Broadcast(BF16ToF32(pair[1]))}; }
+  static Pair BroadcastBF16(const uint16_t* pair) {
+    return {Broadcast(BF16ToF32(pair[0])), Broadcast(BF16ToF32(pair[1]))};
+  }
   static Vector MultiplyAddBF16(const Vector& sum, const Pair& x, const BF16Vector& w) {
     const Vector half = MultiplyAdd(sum, x.even, Vector{Even(w.low), Even(w.high)});
     return MultiplyAdd(half, x.odd, Vector{Odd(w.low), Odd(w.high)});

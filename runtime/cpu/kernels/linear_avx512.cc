@@ -24,7 +24,9 @@ struct Ops : Avx512Ops {
   static Vector Odd(BF16Vector v) {
     return _mm512_castsi512_ps(_mm512_and_si512(v, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u))));
   }
-  static Pair BroadcastBF16(const uint16_t* pair) { return {Broadcast(BF16ToF32(pair[0])), Broadcast(BF16ToF32(pair[1]))}; }
+  static Pair BroadcastBF16(const uint16_t* pair) {
+    return {Broadcast(BF16ToF32(pair[0])), Broadcast(BF16ToF32(pair[1]))};
+  }
   static Vector MultiplyAddBF16(Vector sum, const Pair& x, BF16Vector w) {
     return MultiplyAdd(MultiplyAdd(sum, x.even, Even(w)), x.odd, Odd(w));
   }

@@ -8,7 +8,9 @@ struct Avx512Ops {
   static __mmask16 Mask(int n) { return static_cast<__mmask16>(0xFFFFu >> (16 - n)); }
   static Vector Zero() { return _mm512_setzero_ps(); }
   static Vector Load(const float* p, int n) { return n == 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(Mask(n), p); }
-  static void Store(float* p, Vector v, int n) { n == 16 ? _mm512_storeu_ps(p, v) : _mm512_mask_storeu_ps(p, Mask(n), v); }
+  static void Store(float* p, Vector v, int n) {
+    n == 16 ? _mm512_storeu_ps(p, v) : _mm512_mask_storeu_ps(p, Mask(n), v);
+  }
   static Vector Broadcast(float x) { return _mm512_set1_ps(x); }
   static Vector Add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
   static Vector MultiplyAdd(Vector sum, Vector x, Vector w) { return _mm512_fmadd_ps(x, w, sum); }

@@ -1,20 +1,23 @@
-// The loops of the matrix kernels, shared by all instruction sets. A file an instruction set defines `Ops` (a vector of 16 outputs and its
-// multiply-adds) and includes this inside its anonymous namespace; no include guard, since each file needs its own copy.
+// The loops of the matrix kernels, shared by all instruction sets. A file an instruction set defines `Ops` (a vector of
+// 16 outputs and its multiply-adds) and includes this inside its anonymous namespace; no include guard, since each file
+// needs its own copy.
 //
-// Few rows (decode): bound by memory. A thread walks several panels side by side, each from start to end, so that every weight byte
-// is read once, in order, and enough sums are in flight to hide the latency of the multiply-add.
-// Many rows (prefill): bound by the multiply-add units. A register tile of rows x panels reuses each loaded vector of weights for all its
-// rows and each broadcast input for all its panels; k is cut into blocks so that the panels of a tile stay in L2 while all rows pass by.
-// Between blocks the sums are stored to and reloaded from the output in F32, which changes no bit.
+// Few rows (decode): bound by memory. A thread walks several panels side by side, each from start to end, so that every
+// weight byte is read once, in order, and enough sums are in flight to hide the latency of the multiply-add. Many rows
+// (prefill): bound by the multiply-add units. A register tile of rows x panels reuses each loaded vector of weights for
+// all its rows and each broadcast input for all its panels; k is cut into blocks so that the panels of a tile stay in
+// L2 while all rows pass by. Between blocks the sums are stored to and reloaded from the output in F32, which changes
+// no bit.
 
 /// Elements of k a block: 3 panels of BF16 take 96 KiB, 8 rows of input 16 KiB.
 constexpr int64_t kBlockDepth = 1024;
 
-// All loops over rows and panels are unrolled, the first and last too: the compiler keeps `sums` in registers only if no index
-// into it is variable.
+// All loops over rows and panels are unrolled, the first and last too: the compiler keeps `sums` in registers only if
+// no index into it is variable.
 
 template <bool kBF16, bool kSplit, int kRows, int kPanels>
-inline __attribute__((always_inline)) void RegisterTile(const LinearTile& tile, int64_t row, int64_t panel, int64_t k_begin, int64_t k_end) {
+inline __attribute__((always_inline)) void RegisterTile(const LinearTile& tile, int64_t row, int64_t panel,
+                                                        int64_t k_begin, int64_t k_end) {
   using Element = std::conditional_t<kBF16, uint16_t, float>;
   constexpr int64_t kStep = kBF16 ? 2 : 1;
   const int64_t panel_elements = kPanelRows * tile.depth;
@@ -144,7 +147,9 @@ void RunTileOf(const LinearTile& tile) {
 }
 
 void RunF32(const LinearTile& tile) { RunTileOf<false, false>(tile); }
-void RunBF16(const LinearTile& tile) { tile.low_offset == 0 ? RunTileOf<true, false>(tile) : RunTileOf<true, true>(tile); }
+void RunBF16(const LinearTile& tile) {
+  tile.low_offset == 0 ? RunTileOf<true, false>(tile) : RunTileOf<true, true>(tile);
+}
 
 void RoundToBF16(const float* input, int64_t size, uint16_t* output) {
   for (int64_t i = 0; i < size; ++i) {

@@ -1,7 +1,8 @@
 // Routing and experts.
 //
-// Experts: picks are sorted by expert, the rows of an expert are gathered, and each expert is two matrix products with the tile code of
-// `linear`. Every expert that has a token is read once: bound by memory for few tokens, by the multiply-add units for many.
+// Experts: picks are sorted by expert, the rows of an expert are gathered, and each expert is two matrix products with
+// the tile code of `linear`. Every expert that has a token is read once: bound by memory for few tokens, by the
+// multiply-add units for many.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -123,7 +124,8 @@ class MoeExperts : public PreparedDispatch {
 
   int64_t ScratchBytes() const override { return Layout(max_tokens).total; }
   int64_t WeightBytes() const override {
-    return num_experts * (Matrix(up, 0, expert_width, width).size_bytes() + Matrix(down, 0, width, expert_width).size_bytes());
+    return num_experts *
+           (Matrix(up, 0, expert_width, width).size_bytes() + Matrix(down, 0, width, expert_width).size_bytes());
   }
 
   void Run(const StepContext& step) const override {
@@ -139,7 +141,8 @@ class MoeExperts : public PreparedDispatch {
     const PackedMatrix any_up = Matrix(up, 0, expert_width, width), any_down = Matrix(down, 0, width, expert_width);
     const int64_t up_row = any_up.InputRowBytes(), down_row = any_down.InputRowBytes();
     step.pool->ParallelFor(picks, [&](int64_t pick, int) {
-      any_up.PrepareInput(step.At<const float>(input, pick / num_picks), scratch + regions.up_input + rows[pick] * up_row);
+      any_up.PrepareInput(step.At<const float>(input, pick / num_picks),
+                          scratch + regions.up_input + rows[pick] * up_row);
     });
     Multiply(step, up, expert_width, width, first, scratch + regions.up_input, /*relu2=*/true, hidden);
     step.pool->ParallelFor(picks, [&](int64_t row, int) {
@@ -185,7 +188,8 @@ class MoeExperts : public PreparedDispatch {
   }
 
   PackedMatrix Matrix(const WeightArgument& weight, int64_t expert, int64_t n, int64_t k) const {
-    return PackedMatrix(weight.dtype, weight.data.data() + expert * PanelMatrixBytes(weight.dtype, n, k), n, k, split_input);
+    return PackedMatrix(weight.dtype, weight.data.data() + expert * PanelMatrixBytes(weight.dtype, n, k), n, k,
+                        split_input);
   }
 
   /// Rows of an expert are those of its tokens, in order.
@@ -221,8 +225,8 @@ class MoeExperts : public PreparedDispatch {
       const int64_t row = first[expert], num_rows = first[expert + 1] - row;
       if (num_rows > 0) {
         Matrix(weight, expert, n, k)
-            .Multiply(inputs + row * any.InputRowBytes(), num_rows, panel, std::min(per_task, panels - panel), nullptr, relu2,
-                      outputs + row * n, n * static_cast<int64_t>(sizeof(float)));
+            .Multiply(inputs + row * any.InputRowBytes(), num_rows, panel, std::min(per_task, panels - panel), nullptr,
+                      relu2, outputs + row * n, n * static_cast<int64_t>(sizeof(float)));
       }
     });
   }
@@ -246,12 +250,12 @@ PreparedOr PrepareMoeRoute(const DispatchArguments& arguments) {
                  route->weights.space == Space::kToken,
              "inputs and outputs must count tokens");
   args.Check(route->n_group <= MoeRoute::kMaxGroups && route->num_experts % route->n_group == 0,
-             "{} experts are not a multiple of {} groups, or those are more than {}", route->num_experts, route->n_group,
-             MoeRoute::kMaxGroups);
+             "{} experts are not a multiple of {} groups, or those are more than {}", route->num_experts,
+             route->n_group, MoeRoute::kMaxGroups);
   args.Check(route->topk_group <= route->n_group, "{} groups are picked of {}", route->topk_group, route->n_group);
   args.Check(route->num_picks <= route->num_experts / route->n_group * route->topk_group,
-             "{} experts are picked of {} in {} groups", route->num_picks, route->num_experts / route->n_group * route->topk_group,
-             route->topk_group);
+             "{} experts are picked of {} in {} groups", route->num_picks,
+             route->num_experts / route->n_group * route->topk_group, route->topk_group);
   route->norm_topk_prob = args.Bool("norm_topk_prob");
   route->routed_scaling_factor = static_cast<float>(args.Float("routed_scaling_factor"));
   RETURN_IF_ERROR(args.Finish());
@@ -277,7 +281,8 @@ PreparedOr PrepareMoeExperts(const DispatchArguments& arguments) {
   moe->expert_width = moe->up.shape[1];
   moe->down = args.Weight("down", {moe->num_experts, moe->width, moe->expert_width}, Layout::kPanel, /*has_bf16=*/true);
   moe->split_input = args.Bool("split_input");
-  args.Check(moe->up.dtype == moe->down.dtype, "up is {}, down is {}", DTypeName(moe->up.dtype), DTypeName(moe->down.dtype));
+  args.Check(moe->up.dtype == moe->down.dtype, "up is {}, down is {}", DTypeName(moe->up.dtype),
+             DTypeName(moe->down.dtype));
   RETURN_IF_ERROR(args.Finish());
   moe->max_tokens = arguments.max_tokens;
   moe->num_threads = arguments.num_threads;

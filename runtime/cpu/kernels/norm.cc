@@ -1,5 +1,5 @@
-// RMSNorm, LayerNorm, each with a fused residual add, and the grouped gated RMSNorm. Bound by memory (L2): a row is read twice and
-// written once. One task takes kRowsPerTask rows. Sums in F32.
+// RMSNorm, LayerNorm, each with a fused residual add, and the grouped gated RMSNorm. Bound by memory (L2): a row is
+// read twice and written once. One task takes kRowsPerTask rows. Sums in F32.
 #include <algorithm>
 
 #include "runtime/cpu/kernels/argument_reader.h"
@@ -16,9 +16,8 @@ namespace nemotron::runtime::cpu {
 namespace HWY_NAMESPACE {
 
 void AddRow(const float* a, const float* b, int64_t size, float* sum) {
-  ForVectors(size, [&](int64_t i, int64_t n) {
-    StoreUpTo(hn::Add(LoadUpTo(a + i, n), LoadUpTo(b + i, n)), sum + i, n);
-  });
+  ForVectors(size,
+             [&](int64_t i, int64_t n) { StoreUpTo(hn::Add(LoadUpTo(a + i, n), LoadUpTo(b + i, n)), sum + i, n); });
 }
 
 void RMSNormRow(const float* x, const float* weight, int64_t size, float eps, float* y) {
@@ -33,8 +32,10 @@ void RMSNormRow(const float* x, const float* weight, int64_t size, float eps, fl
 }
 
 /// `offset` is added to the weight: 1 for LayerNorm1P. `bias` may be null.
-void LayerNormRow(const float* x, const float* weight, const float* bias, int64_t size, float eps, float offset, float* y) {
-  const float mean = SumVectors(size, [&](int64_t i, int64_t n) { return LoadUpTo(x + i, n); }) / static_cast<float>(size);
+void LayerNormRow(const float* x, const float* weight, const float* bias, int64_t size, float eps, float offset,
+                  float* y) {
+  const float mean =
+      SumVectors(size, [&](int64_t i, int64_t n) { return LoadUpTo(x + i, n); }) / static_cast<float>(size);
   const FloatVector means = hn::Set(kFloats, mean);
   const float squares = SumVectors(size, [&](int64_t i, int64_t n) {
     const FloatVector centred = hn::Sub(LoadUpTo(x + i, n), means);
@@ -103,7 +104,8 @@ class Norm : public PreparedDispatch {
       const float* x = nullptr;
       if (add) {
         float* total = step.At<float>(sum, u);
-        HWY_DYNAMIC_DISPATCH(AddRow)(step.At<const float>(residual, u), step.At<const float>(delta, u), sum.columns, total);
+        HWY_DYNAMIC_DISPATCH(AddRow)(step.At<const float>(residual, u), step.At<const float>(delta, u), sum.columns,
+                                     total);
         x = total;
       } else {
         x = step.At<const float>(input, u);
@@ -192,8 +194,8 @@ PreparedOr PrepareGatedRMSNorm(const DispatchArguments& arguments) {
              "inputs and outputs count different things");
   norm->weight = args.Vector("weight", norm->output.columns);
   norm->n_groups = args.Size("n_groups");
-  args.Check(norm->output.columns % norm->n_groups == 0, "{} columns are not a multiple of {} groups", norm->output.columns,
-             norm->n_groups);
+  args.Check(norm->output.columns % norm->n_groups == 0, "{} columns are not a multiple of {} groups",
+             norm->output.columns, norm->n_groups);
   norm->eps = static_cast<float>(args.Float("eps"));
   RETURN_IF_ERROR(args.Finish());
   return norm;

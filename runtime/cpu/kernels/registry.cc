@@ -33,7 +33,8 @@ constexpr std::pair<std::string_view, PrepareFunction> kKernels[] = {
 }  // namespace
 
 StatusOr<std::unique_ptr<PreparedDispatch>> Prepare(std::string_view kernel, const DispatchArguments& arguments) {
-  const auto* found = std::find_if(std::begin(kKernels), std::end(kKernels), [&](auto& k) { return k.first == kernel; });
+  const auto* found =
+      std::find_if(std::begin(kKernels), std::end(kKernels), [&](auto& k) { return k.first == kernel; });
   if (found == std::end(kKernels)) {
     return Unimplemented("this build has no kernel '{}'", kernel);
   }

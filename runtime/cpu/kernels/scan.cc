@@ -1,12 +1,13 @@
 // The selective scan of Mamba-2, alone or with skip and gated norm.
 //
-// A task owns one group of one sequence: its heads share b and c, and the norm runs over its channels. Tokens pass in blocks; b and c of a
-// block are packed once into L1. Then, for each pair of state rows [N], the rows stay in registers while all tokens of the block pass by:
-// 3 vector operations per 16 state elements and token, so the scan is bound by the multiply-add units in prefill and by the bytes of
-// the state (read and written once a step) in decode. Everything in F32.
+// A task owns one group of one sequence: its heads share b and c, and the norm runs over its channels. Tokens pass in
+// blocks; b and c of a block are packed once into L1. Then, for each pair of state rows [N], the rows stay in registers
+// while all tokens of the block pass by: 3 vector operations per 16 state elements and token, so the scan is bound by
+// the multiply-add units in prefill and by the bytes of the state (read and written once a step) in decode. Everything
+// in F32.
 //
-// Why token after token and not the chunked form with matrix products (arXiv:2405.21060, section 6): results then do not depend on where
-// chunks begin, bit for bit, and at N = 128 the cost is a few percent of the matrices around it.
+// Why token after token and not the chunked form with matrix products (arXiv:2405.21060, section 6): results then do
+// not depend on where chunks begin, bit for bit, and at N = 128 the cost is a few percent of the matrices around it.
 #include <algorithm>
 #include <cmath>
 
@@ -30,14 +31,14 @@ constexpr int64_t kScanPadding = 16;
 
 /// A block of tokens of one head.
 struct ScanBlock {
-  const float* b;           // [tokens][padded_size], zero past state_size
+  const float* b;  // [tokens][padded_size], zero past state_size
   const float* c;
-  const char* x;            // [tokens][head_dim], rows x_row_bytes apart
+  const char* x;  // [tokens][head_dim], rows x_row_bytes apart
   int64_t x_row_bytes;
-  const float* dt;          // [tokens], after softplus
-  const float* decay;       // [tokens], exp(dt * A)
-  float* state;             // [head_dim][state_size]
-  float* y;                 // [tokens][y_stride], is set
+  const float* dt;     // [tokens], after softplus
+  const float* decay;  // [tokens], exp(dt * A)
+  float* state;        // [head_dim][state_size]
+  float* y;            // [tokens][y_stride], is set
   int64_t y_stride;
   int64_t num_tokens, head_dim, state_size, padded_size;
 };
@@ -168,7 +169,7 @@ class SsmScan : public PreparedDispatch {
   BufferArgument x, b, c, dt, gate, output;  // gate: if gated
   const float* a_log = nullptr;
   const float* dt_bias = nullptr;
-  const float* d = nullptr;                  // d, weight, eps: if gated
+  const float* d = nullptr;  // d, weight, eps: if gated
   const float* weight = nullptr;
   StateArgument state;
   int64_t num_heads = 1, head_dim = 1, n_groups = 1, state_size = 1;
@@ -192,9 +193,7 @@ class SsmScan : public PreparedDispatch {
   int64_t PaddedSize() const { return (state_size + kScanPadding - 1) / kScanPadding * kScanPadding; }
   int64_t GroupChannels() const { return num_heads / n_groups * head_dim; }
   // Of one thread: b, c, y of a block, dt and decay of one head; a multiple of 16 floats, so of 64 bytes.
-  int64_t ThreadFloats() const {
-    return kScanTokens * (2 * PaddedSize() + (GroupChannels() + 15) / 16 * 16 + 2);
-  }
+  int64_t ThreadFloats() const { return kScanTokens * (2 * PaddedSize() + (GroupChannels() + 15) / 16 * 16 + 2); }
 
   void RunBlock(const StepContext& step, const SequenceStep& sequence, int64_t group, int64_t first, int64_t tokens,
                 float* scratch) const {

@@ -36,7 +36,9 @@ HWY_INLINE void StoreTail(FloatVector v, float* p, int64_t n) {
   hn::Store(v, kFloats, padded);
   std::memcpy(p, padded, n * sizeof(float));
 }
-HWY_INLINE FloatVector LoadUpTo(const float* p, int64_t n) { return n >= kLanes ? hn::LoadU(kFloats, p) : LoadTail(p, n); }
+HWY_INLINE FloatVector LoadUpTo(const float* p, int64_t n) {
+  return n >= kLanes ? hn::LoadU(kFloats, p) : LoadTail(p, n);
+}
 HWY_INLINE void StoreUpTo(FloatVector v, float* p, int64_t n) {
   if (n >= kLanes) {
     hn::StoreU(v, kFloats, p);
@@ -51,7 +53,8 @@ HWY_INLINE FloatVector Silu(FloatVector x) {
   return hn::Div(x, hn::Add(hn::Set(kFloats, 1.0f), hn::Exp(kFloats, exponent)));
 }
 
-/// Sum of f(i, n) over vectors of [0, size), n elements each; lanes past the end must be zero. The order of additions depends on `size` alone.
+/// Sum of f(i, n) over vectors of [0, size), n elements each; lanes past the end must be zero. The order of additions
+/// depends on `size` alone.
 template <typename Function>
 HWY_INLINE float SumVectors(int64_t size, const Function& f) {
   FloatVector sum0 = hn::Zero(kFloats), sum1 = sum0, sum2 = sum0, sum3 = sum0;

@@ -1,6 +1,10 @@
 #ifndef TESTS_RUNTIME_CPU_KERNEL_FIXTURE_H_
 #define TESTS_RUNTIME_CPU_KERNEL_FIXTURE_H_
 
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <cstring>
 #include <deque>
@@ -9,10 +13,6 @@
 #include <random>
 #include <string>
 #include <vector>
-
-#include <fmt/format.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "runtime/cpu/cpu_info.h"
 #include "runtime/cpu/kernel.h"
@@ -53,8 +53,8 @@ struct TestSequence {
   int64_t position = 0;
 };
 
-/// One dispatch of a kernel, its weights and arenas. Buffers are column views of wider rows, and whatever lies outside what the kernel may
-/// write is checked after each run.
+/// One dispatch of a kernel, its weights and arenas. Buffers are column views of wider rows, and whatever lies outside
+/// what the kernel may write is checked after each run.
 class KernelFixture {
  public:
   explicit KernelFixture(std::string kernel, int64_t max_tokens = 64, int num_threads = 2)
@@ -66,11 +66,13 @@ class KernelFixture {
     arguments.vocab_size = 1;
   }
 
-  KernelFixture& Input(const std::string& name, int64_t columns, DType dtype = DType::kF32, Space space = Space::kToken) {
+  KernelFixture& Input(const std::string& name, int64_t columns, DType dtype = DType::kF32,
+                       Space space = Space::kToken) {
     arguments.inputs[name] = AddBuffer(columns, dtype, space);
     return *this;
   }
-  KernelFixture& Output(const std::string& name, int64_t columns, DType dtype = DType::kF32, Space space = Space::kToken) {
+  KernelFixture& Output(const std::string& name, int64_t columns, DType dtype = DType::kF32,
+                        Space space = Space::kToken) {
     arguments.outputs[name] = AddBuffer(columns, dtype, space);
     return *this;
   }
@@ -95,7 +97,8 @@ class KernelFixture {
     arguments.weights[name] = {dtype, layout, shape, {base, static_cast<size_t>(matrices * bytes)}};
     return *this;
   }
-  KernelFixture& State(const std::string& name, StateKind kind, const std::vector<int64_t>& shape, DType dtype = DType::kF32) {
+  KernelFixture& State(const std::string& name, StateKind kind, const std::vector<int64_t>& shape,
+                       DType dtype = DType::kF32) {
     int64_t bytes = SizeOf(dtype);
     for (int64_t dim : shape) {
       bytes *= dim;
@@ -146,8 +149,8 @@ class KernelFixture {
   }
 
   /// Runs a step in which sequence i brings `counts[i]` tokens; rows of inputs are set before, in the same order.
-  void Step(std::vector<TestSequence*> sequences, const std::vector<int64_t>& counts, std::vector<int64_t> output_rows = {},
-            std::vector<int32_t> tokens = {}) {
+  void Step(std::vector<TestSequence*> sequences, const std::vector<int64_t>& counts,
+            std::vector<int64_t> output_rows = {}, std::vector<int32_t> tokens = {}) {
     std::vector<SequenceStep> steps;
     int64_t total = 0;
     for (size_t i = 0; i < sequences.size(); ++i) {
@@ -166,7 +169,8 @@ class KernelFixture {
     }
     tokens.resize(total);
     const std::vector<std::byte> before[2] = {token_arena_, row_arena_};
-    StepContext context{tokens, steps, output_rows, Aligned(token_arena_), Aligned(row_arena_), Aligned(scratch_), pool_.get()};
+    StepContext context{tokens,     steps, output_rows, Aligned(token_arena_), Aligned(row_arena_), Aligned(scratch_),
+                        pool_.get()};
     dispatch_->Run(context);
     CheckGuards(before, total, static_cast<int64_t>(output_rows.size()));
   }
@@ -209,8 +213,8 @@ class KernelFixture {
     return data.data() + (64 - reinterpret_cast<uintptr_t>(data.data()) % 64) % 64;
   }
   std::byte* Element(const BufferArgument& buffer, int64_t unit, int64_t column) {
-    return Aligned(buffer.space == Space::kToken ? token_arena_ : row_arena_) + buffer.base_bytes + unit * buffer.row_bytes +
-           column * 4;
+    return Aligned(buffer.space == Space::kToken ? token_arena_ : row_arena_) + buffer.base_bytes +
+           unit * buffer.row_bytes + column * 4;
   }
 
   /// Bytes outside the outputs of the step are what they were.

@@ -12,8 +12,8 @@ struct Shape {
   int64_t tokens, n, k;
 };
 
-KernelFixture MakeLinear(const Floats& weight, const Floats& bias, int64_t n, int64_t k, DType dtype, Operand operand, bool relu2,
-                         int64_t max_tokens, int threads = 2) {
+KernelFixture MakeLinear(const Floats& weight, const Floats& bias, int64_t n, int64_t k, DType dtype, Operand operand,
+                         bool relu2, int64_t max_tokens, int threads = 2) {
   KernelFixture linear("cpu.linear", max_tokens, threads);
   linear.Input("input", k).Output("output", n).Weight("weight", {n, k}, weight, dtype, Layout::kPanel);
   linear.Text("activation", relu2 ? "relu2" : "none").Bool("split_input", operand == Operand::kSplitBF16);
@@ -23,10 +23,11 @@ KernelFixture MakeLinear(const Floats& weight, const Floats& bias, int64_t n, in
   return linear;
 }
 
-// One base shape, one number changed a row; odd sizes, one row, many rows, more than a block of k, more than a task of panels.
-constexpr Shape kShapes[] = {{5, 48, 64}, {1, 48, 64}, {2, 48, 64},  {3, 48, 64},   {7, 48, 64},    {8, 48, 64},  {13, 48, 64},
-                             {130, 48, 64}, {5, 1, 64}, {5, 17, 64}, {5, 1000, 64}, {5, 48, 1},     {5, 48, 3},   {5, 48, 2051},
-                             {1, 700, 2051}, {9, 33, 1025}};
+// One base shape, one number changed a row; odd sizes, one row, many rows, more than a block of k, more than a task of
+// panels.
+constexpr Shape kShapes[] = {{5, 48, 64},  {1, 48, 64},   {2, 48, 64},    {3, 48, 64},  {7, 48, 64},   {8, 48, 64},
+                             {13, 48, 64}, {130, 48, 64}, {5, 1, 64},     {5, 17, 64},  {5, 1000, 64}, {5, 48, 1},
+                             {5, 48, 3},   {5, 48, 2051}, {1, 700, 2051}, {9, 33, 1025}};
 
 TEST_P(LinearTest, MatchesTheReference) {
   for (const auto [tokens, n, k] : kShapes) {
@@ -44,9 +45,11 @@ TEST_P(LinearTest, MatchesTheReference) {
         linear.SetInput("input", 0, x);
         TestSequence sequence = linear.NewSequence();
         linear.Step({&sequence}, {tokens});
-        // A chain of k additions of terms that add up to about 1, each rounded to 2^-24 of the sum, and a square of up to 5.
+        // A chain of k additions of terms that add up to about 1, each rounded to 2^-24 of the sum, and a square of up
+        // to 5.
         const double tolerance = (extras ? 16 : 2) * (8 + k) * 6e-8 + 1e-6;
-        ExpectNear(linear.GetOutput("output", tokens), reference::Linear(x, weight, bias, n, k, operand, extras), tolerance, what);
+        ExpectNear(linear.GetOutput("output", tokens), reference::Linear(x, weight, bias, n, k, operand, extras),
+                   tolerance, what);
       }
     }
   }
@@ -84,19 +87,20 @@ TEST_P(LinearTest, RowsSpace) {
   KernelFixture linear("cpu.linear");
   const Floats x = Random(3 * 20, 1), weight = Random(10 * 20, 2);
   linear.Input("input", 20, DType::kF32, Space::kRow).Output("output", 10, DType::kF32, Space::kRow);
-  linear.Weight("weight", {10, 20}, weight, DType::kF32, Layout::kPanel).Text("activation", "none").Bool("split_input", false);
+  linear.Weight("weight", {10, 20}, weight, DType::kF32, Layout::kPanel)
+      .Text("activation", "none")
+      .Bool("split_input", false);
   ASSERT_TRUE(linear.Prepare().ok());
   linear.SetInput("input", 0, x);
   TestSequence sequence = linear.NewSequence();
   linear.Step({&sequence}, {5}, {0, 2, 4});
-  ExpectNear(linear.GetOutput("output", 3), reference::Linear(x, weight, {}, 10, 20, Operand::kF32, false), 2e-5, "rows");
+  ExpectNear(linear.GetOutput("output", 3), reference::Linear(x, weight, {}, 10, 20, Operand::kF32, false), 2e-5,
+             "rows");
   linear.Step({&sequence}, {5}, {});  // no rows: nothing to do
 }
 
 TEST(LinearArguments, AreChecked) {
-  const auto make = [] {
-    return MakeLinear(Random(10 * 20, 1), {}, 10, 20, DType::kF32, Operand::kF32, false, 4);
-  };
+  const auto make = [] { return MakeLinear(Random(10 * 20, 1), {}, 10, 20, DType::kF32, Operand::kF32, false, 4); };
   const auto error = [&](auto change) {
     KernelFixture linear = make();
     change(linear);
@@ -104,12 +108,16 @@ TEST(LinearArguments, AreChecked) {
   };
   using testing::HasSubstr;
   EXPECT_EQ(error([](KernelFixture& f) { f.arguments.weights.clear(); }), "cpu.linear: weight 'weight' is missing");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Input("input", 21); }), "cpu.linear: weight 'weight' is [10, 20], expected [any, 21]");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Output("output", 9); }), "cpu.linear: output 'output' has 9 columns, expected 10");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Vector("bias", Random(9, 1)); }), "cpu.linear: weight 'bias' is [9], expected [10]");
+  EXPECT_EQ(error([](KernelFixture& f) { f.Input("input", 21); }),
+            "cpu.linear: weight 'weight' is [10, 20], expected [any, 21]");
+  EXPECT_EQ(error([](KernelFixture& f) { f.Output("output", 9); }),
+            "cpu.linear: output 'output' has 9 columns, expected 10");
+  EXPECT_EQ(error([](KernelFixture& f) { f.Vector("bias", Random(9, 1)); }),
+            "cpu.linear: weight 'bias' is [9], expected [10]");
   EXPECT_EQ(error([](KernelFixture& f) { f.Text("activation", "gelu"); }),
             "cpu.linear: activation is 'gelu', expected none or relu2");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Int("activation", 1); }), "cpu.linear: parameter 'activation' is not a string");
+  EXPECT_EQ(error([](KernelFixture& f) { f.Int("activation", 1); }),
+            "cpu.linear: parameter 'activation' is not a string");
   EXPECT_EQ(error([](KernelFixture& f) { f.arguments.parameters.erase("split_input"); }),
             "cpu.linear: parameter 'split_input' is missing");
   EXPECT_EQ(error([](KernelFixture& f) { f.Input("more", 4); }), "cpu.linear: has no input 'more'");
@@ -120,7 +128,8 @@ TEST(LinearArguments, AreChecked) {
             "cpu.linear: weight 'weight' has layout row major, expected panel");
   EXPECT_EQ(error([](KernelFixture& f) { f.arguments.weights["weight"].dtype = DType::kF8E4M3; }),
             "cpu.linear: weight 'weight' is f8e4m3, expected f32 or bf16");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Input("input", 20, DType::kI32); }), "cpu.linear: input 'input' is i32, expected f32");
+  EXPECT_EQ(error([](KernelFixture& f) { f.Input("input", 20, DType::kI32); }),
+            "cpu.linear: input 'input' is i32, expected f32");
   EXPECT_EQ(error([](KernelFixture& f) { f.arguments.inputs["input"].row_bytes = 64; }),
             "cpu.linear: input 'input' has 20 columns in rows of 64 bytes");
 }

@@ -10,7 +10,8 @@ using reference::Operand;
 class MoeTest : public EachIsa {};
 INSTANTIATE_TEST_SUITE_P(Isa, MoeTest, testing::ValuesIn(Isas()), IsaTestName);
 
-KernelFixture MakeRoute(const Floats& weight, const Floats& bias, int64_t width, const reference::RouteShape& shape, int threads = 2) {
+KernelFixture MakeRoute(const Floats& weight, const Floats& bias, int64_t width, const reference::RouteShape& shape,
+                        int threads = 2) {
   KernelFixture route("cpu.moe_route", 64, threads);
   route.Input("input", width).Output("indices", shape.picks, DType::kI32).Output("weights", shape.picks);
   route.Weight("weight", {shape.experts, width}, weight, DType::kF32, Layout::kPanel).Vector("correction_bias", bias);
@@ -20,10 +21,18 @@ KernelFixture MakeRoute(const Floats& weight, const Floats& bias, int64_t width,
 }
 
 TEST_P(MoeTest, Route) {
-  for (const reference::RouteShape& shape : std::vector<reference::RouteShape>{
-           {8, 2}, {8, 1}, {8, 8}, {128, 6}, {1, 1}, {12, 5, 1, 1, false, 2.5}, {16, 3, 4, 2}, {16, 2, 16, 3}, {17, 3}}) {
+  for (const reference::RouteShape& shape : std::vector<reference::RouteShape>{{8, 2},
+                                                                               {8, 1},
+                                                                               {8, 8},
+                                                                               {128, 6},
+                                                                               {1, 1},
+                                                                               {12, 5, 1, 1, false, 2.5},
+                                                                               {16, 3, 4, 2},
+                                                                               {16, 2, 16, 3},
+                                                                               {17, 3}}) {
     const int64_t tokens = 33, width = 50;
-    const Floats x = Random(tokens * width, 1), weight = Random(shape.experts * width, 2, 0.2f), bias = Random(shape.experts, 3, 0.1f);
+    const Floats x = Random(tokens * width, 1), weight = Random(shape.experts * width, 2, 0.2f),
+                 bias = Random(shape.experts, 3, 0.1f);
     KernelFixture route = MakeRoute(weight, bias, width, shape);
     const Status status = route.Prepare();
     ASSERT_TRUE(status.ok()) << status.message();
@@ -54,21 +63,30 @@ TEST_P(MoeTest, Experts) {
   struct Shape {
     int64_t tokens, experts, picks, width, expert_width;
   };
-  for (const auto [tokens, experts, picks, width, expert_width] :
-       std::vector<Shape>{{20, 8, 2, 48, 32}, {1, 8, 2, 48, 32}, {20, 1, 1, 48, 32}, {20, 8, 8, 48, 32}, {20, 8, 2, 47, 32}, {20, 8, 2, 48, 33}, {3, 64, 2, 48, 32}}) {
+  for (const auto [tokens, experts, picks, width, expert_width] : std::vector<Shape>{{20, 8, 2, 48, 32},
+                                                                                     {1, 8, 2, 48, 32},
+                                                                                     {20, 1, 1, 48, 32},
+                                                                                     {20, 8, 8, 48, 32},
+                                                                                     {20, 8, 2, 47, 32},
+                                                                                     {20, 8, 2, 48, 33},
+                                                                                     {3, 64, 2, 48, 32}}) {
     for (const auto [dtype, operand] : {std::pair(DType::kF32, Operand::kF32), std::pair(DType::kBF16, Operand::kBF16),
                                         std::pair(DType::kBF16, Operand::kSplitBF16)}) {
-      const std::string what = fmt::format("T {} E {} k {} K {} F {} operand {}", tokens, experts, picks, width, expert_width,
-                                           static_cast<int>(operand));
+      const std::string what = fmt::format("T {} E {} k {} K {} F {} operand {}", tokens, experts, picks, width,
+                                           expert_width, static_cast<int>(operand));
       const Floats x = Random(tokens * width, 1);
       const Floats up = RoundBF16(Random(experts * expert_width * width, 2, 1 / std::sqrt(static_cast<float>(width))));
-      const Floats down = RoundBF16(Random(experts * expert_width * width, 3, 1 / std::sqrt(static_cast<float>(expert_width))));
+      const Floats down =
+          RoundBF16(Random(experts * expert_width * width, 3, 1 / std::sqrt(static_cast<float>(expert_width))));
       const reference::Routing routing =
           reference::MoeRoute(x, Random(experts * width, 4), Floats(experts, 0.0f), width, {experts, picks});
-      const auto make = [&, tokens = tokens, experts = experts, picks = picks, width = width, expert_width = expert_width,
-                         dtype = dtype, operand = operand](int threads) {
+      const auto make = [&, tokens = tokens, experts = experts, picks = picks, width = width,
+                         expert_width = expert_width, dtype = dtype, operand = operand](int threads) {
         KernelFixture kernel("cpu.moe_experts", tokens, threads);
-        kernel.Input("input", width).Input("indices", picks, DType::kI32).Input("weights", picks).Output("output", width);
+        kernel.Input("input", width)
+            .Input("indices", picks, DType::kI32)
+            .Input("weights", picks)
+            .Output("output", width);
         kernel.Weight("up", {experts, expert_width, width}, up, dtype, Layout::kPanel);
         kernel.Weight("down", {experts, width, expert_width}, down, dtype, Layout::kPanel);
         kernel.Bool("split_input", operand == Operand::kSplitBF16);
@@ -76,7 +94,8 @@ TEST_P(MoeTest, Experts) {
       };
       const auto run = [&, picks = picks, width = width](KernelFixture& kernel, int64_t first, int64_t count) {
         kernel.SetInput("input", 0, std::span(x).subspan(first * width, count * width));
-        const Floats indices(routing.indices.begin() + first * picks, routing.indices.begin() + (first + count) * picks);
+        const Floats indices(routing.indices.begin() + first * picks,
+                             routing.indices.begin() + (first + count) * picks);
         kernel.SetInput("indices", 0, indices);
         kernel.SetInput("weights", 0, std::span(routing.weights).subspan(first * picks, count * picks));
         TestSequence sequence = kernel.NewSequence();
@@ -87,10 +106,11 @@ TEST_P(MoeTest, Experts) {
       const Status status = kernel.Prepare();
       ASSERT_TRUE(status.ok()) << status.message();
       const Floats whole = run(kernel, 0, tokens);
-      // In BF16 the hidden values are rounded again after sums in F32, so one may fall on the other side of a rounding border: 2^-8 of
-      // one of expert_width terms of about 1. In F32 (and split) only the sums' own errors remain.
+      // In BF16 the hidden values are rounded again after sums in F32, so one may fall on the other side of a rounding
+      // border: 2^-8 of one of expert_width terms of about 1. In F32 (and split) only the sums' own errors remain.
       const double tolerance = operand == Operand::kBF16 ? 2e-2 : 2e-4;
-      ExpectNear(whole, reference::MoeExperts(x, routing, up, down, experts, width, expert_width, operand), tolerance, what);
+      ExpectNear(whole, reference::MoeExperts(x, routing, up, down, experts, width, expert_width, operand), tolerance,
+                 what);
       for (int64_t count : {int64_t{1}, tokens / 3 + 1}) {
         Floats parts;
         for (int64_t first = 0; first < tokens; first += count) {
@@ -113,10 +133,15 @@ TEST(MoeArguments, AreChecked) {
     return MakeRoute(Random(8 * 4, 1), Random(8, 2), 4, shape).PrepareError();
   };
   EXPECT_EQ(error({8, 9}), "cpu.moe_route: 9 experts are picked of 8 in 1 groups");
-  EXPECT_EQ(error({8, 2, 3, 1}), "cpu.moe_route: 8 experts are not a multiple of 3 groups, or those are more than 1024");
+  EXPECT_EQ(error({8, 2, 3, 1}),
+            "cpu.moe_route: 8 experts are not a multiple of 3 groups, or those are more than 1024");
   EXPECT_EQ(error({8, 2, 2, 3}), "cpu.moe_route: 3 groups are picked of 2");
   KernelFixture experts("cpu.moe_experts");
-  experts.Input("input", 4).Input("indices", 2, DType::kI32).Input("weights", 2).Output("output", 4).Bool("split_input", false);
+  experts.Input("input", 4)
+      .Input("indices", 2, DType::kI32)
+      .Input("weights", 2)
+      .Output("output", 4)
+      .Bool("split_input", false);
   experts.Weight("up", {2, 3, 4}, Random(24, 1), DType::kBF16, Layout::kPanel);
   experts.Weight("down", {2, 4, 3}, Random(24, 2), DType::kF32, Layout::kPanel);
   EXPECT_EQ(experts.PrepareError(), "cpu.moe_experts: up is bf16, down is f32");

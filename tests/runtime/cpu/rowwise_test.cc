@@ -32,7 +32,8 @@ TEST_P(RowwiseTest, Norms) {
   for (int64_t width : kWidths) {
     for (int64_t tokens : {1, 9}) {
       const std::string what = fmt::format("T {} D {}", tokens, width);
-      const Floats x = Random(tokens * width, 1), delta = Random(tokens * width, 2), weight = Random(width, 3), bias = Random(width, 4);
+      const Floats x = Random(tokens * width, 1), delta = Random(tokens * width, 2), weight = Random(width, 3),
+                   bias = Random(width, 4);
       Floats sum(x.size());
       std::transform(x.begin(), x.end(), delta.begin(), sum.begin(), std::plus<>());
       KernelFixture rms("cpu.rms_norm");
@@ -49,9 +50,14 @@ TEST_P(RowwiseTest, Norms) {
 
       for (bool offset : {false, true}) {
         KernelFixture layer("cpu.layer_norm");
-        layer.Input("input", width).Output("output", width).Vector("weight", weight).Float("eps", 1e-3).Bool("unit_offset", offset);
+        layer.Input("input", width)
+            .Output("output", width)
+            .Vector("weight", weight)
+            .Float("eps", 1e-3)
+            .Bool("unit_offset", offset);
         Run(layer, {{"input", x}}, tokens);
-        ExpectNear(layer.GetOutput("output", tokens), reference::LayerNorm(x, weight, {}, 1e-3, offset), 2 * NormTolerance(width), what);
+        ExpectNear(layer.GetOutput("output", tokens), reference::LayerNorm(x, weight, {}, 1e-3, offset),
+                   2 * NormTolerance(width), what);
 
         KernelFixture add_layer("cpu.add_layer_norm");
         add_layer.Input("residual", width).Input("delta", width).Output("sum", width).Output("output", width);
@@ -74,8 +80,8 @@ TEST_P(RowwiseTest, GatedRMSNorm) {
       norm.Input("input", columns).Input("gate", columns).Output("output", columns).Vector("weight", weight);
       norm.Int("n_groups", groups).Float("eps", 1e-5);
       Run(norm, {{"input", x}, {"gate", gate}}, tokens);
-      ExpectNear(norm.GetOutput("output", tokens), reference::GatedRMSNorm(x, gate, weight, groups, 1e-5), 4 * NormTolerance(width),
-                 fmt::format("G {} width {}", groups, width));
+      ExpectNear(norm.GetOutput("output", tokens), reference::GatedRMSNorm(x, gate, weight, groups, 1e-5),
+                 4 * NormTolerance(width), fmt::format("G {} width {}", groups, width));
     }
   }
 }
@@ -152,8 +158,7 @@ TEST(SelectRows, CopiesTheAskedFor) {
   select.SetInput("input", 0, x);
   TestSequence sequence = select.NewSequence();
   select.Step({&sequence}, {6}, {1, 5});
-  EXPECT_EQ(select.GetOutput("output", 2),
-            (Floats{x[5], x[6], x[7], x[8], x[9], x[25], x[26], x[27], x[28], x[29]}));
+  EXPECT_EQ(select.GetOutput("output", 2), (Floats{x[5], x[6], x[7], x[8], x[9], x[25], x[26], x[27], x[28], x[29]}));
   KernelFixture wrong("cpu.select_rows");
   wrong.Input("input", 5).Output("output", 5);
   EXPECT_EQ(wrong.PrepareError(), "cpu.select_rows: expected an input of tokens and an output of rows");
@@ -169,12 +174,18 @@ TEST(RowwiseArguments, AreChecked) {
   norm.Float("eps", 1e-5);
   EXPECT_EQ(norm.PrepareError(), "cpu.rms_norm: inputs and outputs count different things");
   KernelFixture gated("cpu.gated_rms_norm");
-  gated.Input("input", 8).Input("gate", 8).Output("output", 8).Vector("weight", Random(8, 1)).Float("eps", 0).Int("n_groups", 3);
+  gated.Input("input", 8)
+      .Input("gate", 8)
+      .Output("output", 8)
+      .Vector("weight", Random(8, 1))
+      .Float("eps", 0)
+      .Int("n_groups", 3);
   EXPECT_EQ(gated.PrepareError(), "cpu.gated_rms_norm: 8 columns are not a multiple of 3 groups");
 }
 
 TEST(CpuInfo, Names) {
-  EXPECT_EQ(ForceIsa("sse9").message(), "unknown instruction set 'sse9', expected portable, avx2, avx512 or avx512bf16");
+  EXPECT_EQ(ForceIsa("sse9").message(),
+            "unknown instruction set 'sse9', expected portable, avx2, avx512 or avx512bf16");
   for (Isa isa : Isas()) {
     ASSERT_TRUE(ForceIsa(IsaName(isa)).ok());
     EXPECT_EQ(CurrentIsa(), isa);

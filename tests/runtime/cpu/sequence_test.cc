@@ -1,5 +1,5 @@
-// Kernels that mix tokens and keep state: convolution, scan, attention, rotary embedding. Each against the reference over a whole
-// sequence, and bit for bit against itself however the sequence is cut and whatever shares its steps.
+// Kernels that mix tokens and keep state: convolution, scan, attention, rotary embedding. Each against the reference
+// over a whole sequence, and bit for bit against itself however the sequence is cut and whatever shares its steps.
 
 #include <cmath>
 
@@ -81,20 +81,21 @@ struct ConvShape {
 
 TEST_P(SequenceTest, CausalConv1d) {
   for (const auto& [tokens, channels, window, bias, silu] : std::vector<ConvShape>{{20, 40, 4, true, true},
-                                                                                    {1, 40, 4, true, true},
-                                                                                    {2, 40, 4, true, true},
-                                                                                    {20, 1, 4, true, true},
-                                                                                    {20, 1300, 4, true, true},
-                                                                                    {20, 40, 2, true, true},
-                                                                                    {20, 40, 3, true, true},
-                                                                                    {20, 40, 4, false, true},
-                                                                                    {20, 40, 4, true, false}}) {
+                                                                                   {1, 40, 4, true, true},
+                                                                                   {2, 40, 4, true, true},
+                                                                                   {20, 1, 4, true, true},
+                                                                                   {20, 1300, 4, true, true},
+                                                                                   {20, 40, 2, true, true},
+                                                                                   {20, 40, 3, true, true},
+                                                                                   {20, 40, 4, false, true},
+                                                                                   {20, 40, 4, true, false}}) {
     const std::string what = fmt::format("T {} C {} W {} bias {} silu {}", tokens, channels, window, bias, silu);
     const Floats x = Random(tokens * channels, 1), weight = Random(window * channels, 2), shift = Random(channels, 3);
     const auto make = [&, channels = channels, window = window, bias = bias, silu = silu](int threads) {
       KernelFixture conv("cpu.causal_conv1d", 64, threads);
       conv.Input("input", channels).Output("output", channels).State("conv", StateKind::kConv, {window - 1, channels});
-      conv.Weight("weight", {window, channels}, weight, DType::kF32, Layout::kRowMajor).Text("activation", silu ? "silu" : "none");
+      conv.Weight("weight", {window, channels}, weight, DType::kF32, Layout::kRowMajor)
+          .Text("activation", silu ? "silu" : "none");
       if (bias) {
         conv.Vector("bias", shift);
       }
@@ -115,9 +116,9 @@ struct ScanCase {
 };
 
 std::vector<ScanCase> ScanCases() {
-  return {{40, {8, 16, 2, 32}}, {1, {8, 16, 2, 32}},   {33, {8, 16, 2, 32}}, {40, {8, 16, 1, 32}},
-          {40, {8, 16, 8, 32}}, {40, {4, 64, 2, 128}}, {40, {4, 80, 2, 96}}, {40, {2, 128, 1, 256}},
-          {40, {8, 15, 2, 32}}, {40, {8, 1, 2, 32}},   {40, {8, 16, 2, 20}}, {40, {8, 16, 2, 1}},
+  return {{40, {8, 16, 2, 32}},           {1, {8, 16, 2, 32}},   {33, {8, 16, 2, 32}}, {40, {8, 16, 1, 32}},
+          {40, {8, 16, 8, 32}},           {40, {4, 64, 2, 128}}, {40, {4, 80, 2, 96}}, {40, {2, 128, 1, 256}},
+          {40, {8, 15, 2, 32}},           {40, {8, 1, 2, 32}},   {40, {8, 16, 2, 20}}, {40, {8, 16, 2, 1}},
           {40, {8, 16, 2, 32, 0.01, 0.5}}};
 }
 
@@ -138,9 +139,15 @@ KernelFixture MakeScan(const char* name, const ScanCase& scan, const reference::
   const auto& s = scan.shape;
   KernelFixture kernel(name, 64, threads);
   kernel.Input("x", s.heads * s.head_dim).Input("b", s.groups * s.state_size).Input("c", s.groups * s.state_size);
-  kernel.Input("dt", s.heads).Output("output", s.heads * s.head_dim).Vector("a_log", input.a_log).Vector("dt_bias", input.dt_bias);
+  kernel.Input("dt", s.heads)
+      .Output("output", s.heads * s.head_dim)
+      .Vector("a_log", input.a_log)
+      .Vector("dt_bias", input.dt_bias);
   kernel.State("ssm", StateKind::kSsm, {s.heads, s.head_dim, s.state_size});
-  kernel.Int("num_heads", s.heads).Int("head_dim", s.head_dim).Int("n_groups", s.groups).Int("state_size", s.state_size);
+  kernel.Int("num_heads", s.heads)
+      .Int("head_dim", s.head_dim)
+      .Int("n_groups", s.groups)
+      .Int("state_size", s.state_size);
   kernel.Float("dt_min", s.dt_min).Float("dt_max", s.dt_max);
   return kernel;
 }
@@ -164,7 +171,8 @@ TEST(ScanReference, ChunksEqualTheRecurrence) {
     const reference::ScanInput input = RandomScan(scan);
     const Floats recurrence = reference::SsmScan(input, scan.shape);
     for (int64_t chunk : {1, 7, 16, 64}) {
-      ExpectNear(reference::SsmScanChunked(input, scan.shape, chunk), recurrence, 1e-6 * Largest(recurrence), Name(scan));
+      ExpectNear(reference::SsmScanChunked(input, scan.shape, chunk), recurrence, 1e-6 * Largest(recurrence),
+                 Name(scan));
     }
   }
 }
@@ -201,7 +209,8 @@ TEST_P(SequenceTest, SsmScanGatedNorm) {
     const Status status = kernel.Prepare();
     ASSERT_TRUE(status.ok()) << status.message();
     const Floats scanned = reference::SsmScan(input, s);
-    const Floats expected = reference::GatedRMSNorm(reference::SsmSkip(scanned, input.x, d, s.head_dim), gate, weight, s.groups, 1e-5);
+    const Floats expected =
+        reference::GatedRMSNorm(reference::SsmSkip(scanned, input.x, d, s.head_dim), gate, weight, s.groups, 1e-5);
     // The norm brings the scan's relative error to outputs of up to sqrt(width) times the weight.
     const double tolerance = (scan.tokens + s.state_size + 64) * 6e-8 * Largest(expected) * 8 + 1e-5;
     ExpectNear(Feed(kernel, inputs, {scan.tokens}), expected, tolerance, Name(scan));
@@ -229,7 +238,8 @@ TEST_P(SequenceTest, Attention) {
                                    {50, 4, 2, 32, 16, DType::kBF16},
                                    {1100, 2, 1, 16, 48, DType::kF32},
                                    {1100, 2, 1, 16, 64, DType::kBF16}}) {
-    const std::string what = fmt::format("T {} A {} K {} P {} page {} {}", tokens, heads, kv_heads, head_dim, page_tokens, DTypeName(cache));
+    const std::string what =
+        fmt::format("T {} A {} K {} P {} page {} {}", tokens, heads, kv_heads, head_dim, page_tokens, DTypeName(cache));
     Floats q = Random(tokens * heads * head_dim, 1), k = Random(tokens * kv_heads * head_dim, 2),
            v = Random(tokens * kv_heads * head_dim, 3);
     if (cache == DType::kBF16) {
@@ -237,8 +247,8 @@ TEST_P(SequenceTest, Attention) {
       v = RoundBF16(v);
     }
     const double scale = 1 / std::sqrt(static_cast<double>(head_dim));
-    const auto make = [&, tokens = tokens, heads = heads, kv_heads = kv_heads, head_dim = head_dim, page_tokens = page_tokens,
-                       cache = cache](int threads) {
+    const auto make = [&, tokens = tokens, heads = heads, kv_heads = kv_heads, head_dim = head_dim,
+                       page_tokens = page_tokens, cache = cache](int threads) {
       KernelFixture kernel("cpu.attention", tokens + 16, threads);
       kernel.arguments.page_tokens = page_tokens;
       kernel.Input("query", heads * head_dim).Input("key", kv_heads * head_dim).Input("value", kv_heads * head_dim);
@@ -251,8 +261,10 @@ TEST_P(SequenceTest, Attention) {
     const Status status = kernel.Prepare();
     ASSERT_TRUE(status.ok()) << status.message();
     const Floats whole = Feed(kernel, inputs, {tokens});
-    // Scores of about 1 with head_dim roundings, exponentials of a few units in the last place, a weighted mean of values of up to 4.
-    ExpectNear(whole, reference::Attention(q, k, v, heads, kv_heads, head_dim, scale), (head_dim + 32) * 6e-8 * 16, what);
+    // Scores of about 1 with head_dim roundings, exponentials of a few units in the last place, a weighted mean of
+    // values of up to 4.
+    ExpectNear(whole, reference::Attention(q, k, v, heads, kv_heads, head_dim, scale), (head_dim + 32) * 6e-8 * 16,
+               what);
     if (tokens < 100) {
       ExpectInvariant(make, inputs, tokens, what);
     } else {  // across segments of 512: cuts before, at and after the border, and single tokens beyond it
@@ -269,10 +281,12 @@ TEST_P(SequenceTest, Attention) {
 
 TEST_P(SequenceTest, RotaryEmbedding) {
   for (const auto& [head_dim, rotary_dim, theta, position_scale] :
-       std::vector<std::tuple<int64_t, int64_t, double, double>>{{16, 16, 1e4, 1}, {16, 8, 1e4, 1}, {20, 10, 5e5, 1}, {16, 2, 1e4, 0.25}}) {
+       std::vector<std::tuple<int64_t, int64_t, double, double>>{
+           {16, 16, 1e4, 1}, {16, 8, 1e4, 1}, {20, 10, 5e5, 1}, {16, 2, 1e4, 0.25}}) {
     const int64_t columns = 3 * head_dim, tokens = 60;
     const Floats x = Random(tokens * columns, 1);
-    const auto make = [&, head_dim = head_dim, rotary_dim = rotary_dim, theta = theta, position_scale = position_scale](int threads) {
+    const auto make = [&, head_dim = head_dim, rotary_dim = rotary_dim, theta = theta,
+                       position_scale = position_scale](int threads) {
       KernelFixture kernel("cpu.rotary_embedding", 80, threads);
       kernel.Input("input", columns).Output("output", columns).Int("head_dim", head_dim).Int("rotary_dim", rotary_dim);
       kernel.Float("theta", theta).Float("position_scale", position_scale).Bool("bf16_frequencies", false);
@@ -282,8 +296,8 @@ TEST_P(SequenceTest, RotaryEmbedding) {
     ASSERT_TRUE(kernel.Prepare().ok());
     // The angle is rounded in F32: position * 2^-24 of a radian, times values of up to 4.
     ExpectNear(Feed(kernel, {{"input", x}}, {tokens}),
-               reference::RotaryEmbedding(x, columns, head_dim, rotary_dim, theta, position_scale), tokens * 6e-8 * 8 + 1e-6,
-               fmt::format("P {} r {}", head_dim, rotary_dim));
+               reference::RotaryEmbedding(x, columns, head_dim, rotary_dim, theta, position_scale),
+               tokens * 6e-8 * 8 + 1e-6, fmt::format("P {} r {}", head_dim, rotary_dim));
     ExpectInvariant(make, {{"input", x}}, tokens, "rotary");
   }
 }
@@ -295,8 +309,10 @@ TEST(SequenceArguments, AreChecked) {
     change(kernel);
     return kernel.PrepareError();
   };
-  EXPECT_EQ(scan_error([](KernelFixture& f) { f.Int("n_groups", 3); }), "cpu.ssm_scan: 8 heads are not a multiple of 3 groups");
-  EXPECT_EQ(scan_error([](KernelFixture& f) { f.Int("num_heads", 0); }), "cpu.ssm_scan: parameter 'num_heads' is 0, expected 1 to 2^31");
+  EXPECT_EQ(scan_error([](KernelFixture& f) { f.Int("n_groups", 3); }),
+            "cpu.ssm_scan: 8 heads are not a multiple of 3 groups");
+  EXPECT_EQ(scan_error([](KernelFixture& f) { f.Int("num_heads", 0); }),
+            "cpu.ssm_scan: parameter 'num_heads' is 0, expected 1 to 2^31");
   EXPECT_EQ(scan_error([](KernelFixture& f) { f.State("ssm", StateKind::kSsm, {8, 16, 31}); }),
             "cpu.ssm_scan: state 'ssm' is [8, 16, 31], expected [8, 16, 32]");
   EXPECT_EQ(scan_error([](KernelFixture& f) { f.State("ssm", StateKind::kConv, {8, 16, 32}); }),
@@ -309,7 +325,11 @@ TEST(SequenceArguments, AreChecked) {
             "cpu.ssm_scan: inputs and outputs must count tokens");
   KernelFixture pages("cpu.attention");
   pages.arguments.page_tokens = 24;
-  pages.Input("query", 8).Input("key", 8).Input("value", 8).Output("output", 8).State("cache", StateKind::kKvCache, {2, 1, 8});
+  pages.Input("query", 8)
+      .Input("key", 8)
+      .Input("value", 8)
+      .Output("output", 8)
+      .State("cache", StateKind::kKvCache, {2, 1, 8});
   pages.Int("num_heads", 1).Int("num_kv_heads", 1).Int("head_dim", 8).Float("scale", 1);
   EXPECT_EQ(pages.PrepareError(), "cpu.attention: pages of 24 tokens, expected a multiple of 16");
   pages.Int("num_heads", 3).Int("num_kv_heads", 2);
