@@ -1,11 +1,11 @@
-// Ops that touch each element once: bound by memory (L2). One task takes kRowsPerTask rows.
+// Ops that touch each element once: bound by memory (L2).
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "runtime/cpu/kernels/argument_reader.h"
+#include "runtime/cpu/kernels/for_rows.h"
 #include "runtime/cpu/kernels/kernels.h"
-#include "runtime/cpu/thread_pool.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/kernels/elementwise.cc"
@@ -48,17 +48,6 @@ HWY_EXPORT(AddElements);
 HWY_EXPORT(Relu2Elements);
 HWY_EXPORT(SiluElements);
 HWY_EXPORT(AddScaled);
-
-constexpr int64_t kRowsPerTask = 8;
-
-template <typename Function>
-void ForRows(const StepContext& step, int64_t units, const Function& function) {
-  step.pool->ParallelFor((units + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int) {
-    for (int64_t u = task * kRowsPerTask; u < std::min(units, (task + 1) * kRowsPerTask); ++u) {
-      function(u);
-    }
-  });
-}
 
 enum class ElementOp { kAdd, kRelu2, kSilu };
 

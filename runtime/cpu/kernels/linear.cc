@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "runtime/cpu/kernels/argument_reader.h"
+#include "runtime/cpu/kernels/for_rows.h"
 #include "runtime/cpu/kernels/kernels.h"
-#include "runtime/cpu/thread_pool.h"
 
 namespace nemotron::runtime::cpu {
 
@@ -91,12 +91,8 @@ class Linear : public PreparedDispatch {
   void Run(const StepContext& step) const override {
     const int64_t units = step.units(input.space);
     const int64_t row_bytes = matrix.InputRowBytes();
-    constexpr int64_t kPrepareRows = 16;
-    step.pool->ParallelFor((units + kPrepareRows - 1) / kPrepareRows, [&](int64_t task, int) {
-      for (int64_t u = task * kPrepareRows; u < std::min(units, (task + 1) * kPrepareRows); ++u) {
-        matrix.PrepareInput(step.At<const float>(input, u), step.scratch + u * row_bytes);
-      }
-    });
+    ForRows(step, units,
+            [&](int64_t u) { matrix.PrepareInput(step.At<const float>(input, u), step.scratch + u * row_bytes); });
     const int64_t panels = matrix.num_panels();
     const int64_t panels_per_task = PanelsPerTask(panels, matrix.size_bytes() / panels, units, num_threads);
     const int64_t panel_tasks = (panels + panels_per_task - 1) / panels_per_task;

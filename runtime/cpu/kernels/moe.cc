@@ -192,12 +192,18 @@ class MoeExperts : public PreparedDispatch {
                         split_input);
   }
 
+  /// The pick, within range whatever the plan says: nothing else ties the buffer of indices to a router of as many
+  /// experts.
+  int64_t Expert(const StepContext& step, int64_t t, int64_t pick) const {
+    return std::clamp<int64_t>(step.At<const int32_t>(indices, t)[pick], 0, num_experts - 1);
+  }
+
   /// Rows of an expert are those of its tokens, in order.
   void SortPicks(const StepContext& step, int64_t* first, int64_t* rows) const {
     std::fill(first, first + num_experts + 1, 0);
     for (int64_t t = 0; t < step.num_tokens(); ++t) {
       for (int64_t pick = 0; pick < num_picks; ++pick) {
-        ++first[step.At<const int32_t>(indices, t)[pick] + 1];
+        ++first[Expert(step, t, pick) + 1];
       }
     }
     for (int64_t e = 0; e < num_experts; ++e) {
@@ -205,7 +211,7 @@ class MoeExperts : public PreparedDispatch {
     }
     for (int64_t t = 0; t < step.num_tokens(); ++t) {
       for (int64_t pick = 0; pick < num_picks; ++pick) {
-        rows[t * num_picks + pick] = first[step.At<const int32_t>(indices, t)[pick]]++;
+        rows[t * num_picks + pick] = first[Expert(step, t, pick)]++;
       }
     }
     for (int64_t e = num_experts; e > 0; --e) {  // each entry moved on to the next expert's first row

@@ -1,10 +1,10 @@
 // RMSNorm, LayerNorm, each with a fused residual add, and the grouped gated RMSNorm. Bound by memory (L2): a row is
-// read twice and written once. One task takes kRowsPerTask rows. Sums in F32.
+// read twice and written once. Sums in F32.
 #include <algorithm>
 
 #include "runtime/cpu/kernels/argument_reader.h"
+#include "runtime/cpu/kernels/for_rows.h"
 #include "runtime/cpu/kernels/kernels.h"
-#include "runtime/cpu/thread_pool.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/kernels/norm.cc"
@@ -77,19 +77,6 @@ HWY_EXPORT(RMSNormRow);
 HWY_EXPORT(LayerNormRow);
 HWY_EXPORT(GatedRMSNormRow);
 
-constexpr int64_t kRowsPerTask = 8;
-
-/// Calls function(unit) for each row of `space`, in parallel.
-template <typename Function>
-void ForRows(const StepContext& step, Space space, const Function& function) {
-  const int64_t units = step.units(space);
-  step.pool->ParallelFor((units + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int) {
-    for (int64_t u = task * kRowsPerTask; u < std::min(units, (task + 1) * kRowsPerTask); ++u) {
-      function(u);
-    }
-  });
-}
-
 /// rms_norm, layer_norm and both after an add.
 class Norm : public PreparedDispatch {
  public:
@@ -100,7 +87,7 @@ class Norm : public PreparedDispatch {
   float eps = 0, offset = 0;
 
   void Run(const StepContext& step) const override {
-    ForRows(step, output.space, [&](int64_t u) {
+    ForRows(step, step.units(output.space), [&](int64_t u) {
       const float* x = nullptr;
       if (add) {
         float* total = step.At<float>(sum, u);
@@ -159,7 +146,7 @@ class GatedRMSNorm : public PreparedDispatch {
 
   void Run(const StepContext& step) const override {
     const int64_t width = output.columns / n_groups;
-    ForRows(step, output.space, [&](int64_t u) {
+    ForRows(step, step.units(output.space), [&](int64_t u) {
       for (int64_t at = 0; at < output.columns; at += width) {
         HWY_DYNAMIC_DISPATCH(GatedRMSNormRow)
         (step.At<const float>(input, u) + at, step.At<const float>(gate, u) + at, weight + at, width, eps,

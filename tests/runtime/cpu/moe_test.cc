@@ -128,6 +128,24 @@ TEST_P(MoeTest, Experts) {
   }
 }
 
+// A plan is untrusted: indices that no router of this layer wrote must stay within the experts.
+TEST(MoeExperts, IndicesOutOfRangeAreClamped) {
+  KernelFixture kernel("cpu.moe_experts");
+  kernel.Input("input", 4).Input("indices", 1, DType::kI32).Input("weights", 1).Output("output", 4);
+  kernel.Weight("up", {2, 3, 4}, Random(24, 1), DType::kF32, Layout::kPanel);
+  kernel.Weight("down", {2, 4, 3}, Random(24, 2), DType::kF32, Layout::kPanel).Bool("split_input", false);
+  ASSERT_TRUE(kernel.Prepare().ok());
+  const auto run = [&](Floats indices) {
+    kernel.SetInput("input", 0, Random(8, 3));
+    kernel.SetInput("indices", 0, indices);
+    kernel.SetInput("weights", 0, Floats{1, 1});
+    TestSequence sequence = kernel.NewSequence();
+    kernel.Step({&sequence}, {2});
+    return kernel.GetOutput("output", 2);
+  };
+  EXPECT_EQ(run({-7, 1000000}), run({0, 1}));
+}
+
 TEST(MoeArguments, AreChecked) {
   const auto error = [](const reference::RouteShape& shape) {
     return MakeRoute(Random(8 * 4, 1), Random(8, 2), 4, shape).PrepareError();
