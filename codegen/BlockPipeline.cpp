@@ -1,5 +1,4 @@
-//===- BlockPipeline.cpp - reads, packs and writes weights at the same time
-//------------------------------------------------===//
+//===- BlockPipeline.cpp - reads, packs and writes weights at the same time ---------------------------------------===//
 #include "codegen/BlockPipeline.h"
 
 #include <algorithm>

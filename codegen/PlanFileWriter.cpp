@@ -1,5 +1,4 @@
-//===- PlanFileWriter.cpp - from the plan dialect to a plan file
-//--------------------------------------------------------------===//
+//===- PlanFileWriter.cpp - from the plan dialect to a plan file --------------------------------------------------===//
 #include "codegen/PlanFileWriter.h"
 
 #include <algorithm>

@@ -1,5 +1,4 @@
-//===- PlanMetadata.cpp - what a plan file says about its bytes
-//--------------------------------------------------------------===//
+//===- PlanMetadata.cpp - what a plan file says about its bytes ---------------------------------------------------===//
 #include "codegen/PlanMetadata.h"
 
 #include "codegen/WeightExpression.h"

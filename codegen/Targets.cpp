@@ -1,5 +1,4 @@
-//===- Targets.cpp - the targets of this build
-//----------------------------------------------------------------------------===//
+//===- Targets.cpp - the targets of this build --------------------------------------------------------------------===//
 #include "codegen/Targets.h"
 
 #include "codegen/cpu/CpuTarget.h"

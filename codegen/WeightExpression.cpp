@@ -1,5 +1,4 @@
-//===- WeightExpression.cpp - evaluates the region of a plan.weight, range by range
-//----------------------------------------===//
+//===- WeightExpression.cpp - evaluates the region of a plan.weight, range by range -------------------------------===//
 #include "codegen/WeightExpression.h"
 
 #include <algorithm>

@@ -1,5 +1,4 @@
-//===- ConvertNemotronToPlan.cpp - from a step to a program of dispatches
-//--------------------------------------------------===//
+//===- ConvertNemotronToPlan.cpp - from a step to a program of dispatches -----------------------------------------===//
 #include "passes/PlanPasses.h"
 
 #include "dialects/Plan/IR/Target.h"

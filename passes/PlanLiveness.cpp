@@ -1,5 +1,4 @@
-//===- PlanLiveness.cpp - when the buffers of a program hold data
-//--------------------------------------------------------===//
+//===- PlanLiveness.cpp - when the buffers of a program hold data -------------------------------------------------===//
 #include "passes/PlanLiveness.h"
 
 #include "llvm/ADT/DenseMap.h"

@@ -1,5 +1,4 @@
-//===- PlanMemory.cpp - places for buffers and states
-//----------------------------------------------------------------------===//
+//===- PlanMemory.cpp - places for buffers and states -------------------------------------------------------------===//
 #include "passes/PlanPasses.h"
 
 #include "mlir/IR/Diagnostics.h"

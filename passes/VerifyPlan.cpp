@@ -1,5 +1,4 @@
-//===- VerifyPlan.cpp - whether a module can be written as a plan file
-//------------------------------------------------------===//
+//===- VerifyPlan.cpp - whether a module can be written as a plan file --------------------------------------------===//
 #include "passes/PlanPasses.h"
 
 #include "passes/PlanLiveness.h"

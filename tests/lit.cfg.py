@@ -12,7 +12,7 @@ config.test_source_root = os.path.join(config.source_dir, "tests")
 config.test_exec_root = os.path.join(config.build_dir, "lit")
 
 COMMANDS = ["nemotron-opt", "nemotron-compile", "nemotron-run", "nemotron-inspect", "nemotron-bench"]
-LLVM_COMMANDS = ["FileCheck", "not", "split-file"]
+LLVM_COMMANDS = ["FileCheck", "count", "not", "split-file"]
 
 
 def add_command(name, folder):

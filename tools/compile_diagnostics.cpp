@@ -1,5 +1,4 @@
-//===- compile_diagnostics.cpp - what nemotron-compile prints about a model
-//---------------------------------------------------===//
+//===- compile_diagnostics.cpp - what nemotron-compile prints about a model ---------------------------------------===//
 #include "tools/compile_diagnostics.h"
 
 #include <cstdio>

@@ -42,9 +42,8 @@ void AddFlags(CLI::App& app, CompileOptions& options, Texts& texts, uint64_t& sh
   app.add_option("--dtype", texts.dtype, "of matrices and embedding: bf16 or f32")->capture_default_str();
   app.add_option("--kv-cache-dtype", texts.kv_cache_dtype, "bf16 or f32; by default that of --dtype");
   app.add_option("--activations", texts.activations,
-                 "input of BF16 matrices: bf16, or bf16x2 (two numbers each, for twice the multiply-adds); auto: "
-                 "bf16x2 for models "
-                 "with experts")
+                 "input of BF16 matrices: bf16, or bf16x2 (two numbers each, for twice the multiply-adds); "
+                 "auto: bf16x2 for models with experts")
       ->capture_default_str();
   app.add_flag("--bf16-rope-frequencies", options.bf16_rope_frequencies,
                "round rotary frequencies to BF16, as a model cast to BF16 as a whole has them");

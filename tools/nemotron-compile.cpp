@@ -1,5 +1,4 @@
-//===- nemotron-compile.cpp - a checkpoint in, a plan out
-//-----------------------------------------------------------------===//
+//===- nemotron-compile.cpp - a checkpoint in, a plan out ---------------------------------------------------------===//
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -86,8 +85,8 @@ static std::optional<int> registerAll(const CompileOptions &options, char *progr
   llvm::raw_string_ostream stream(errors);
   if (!llvm::cl::ParseCommandLineOptions(arguments.size(), arguments.data(), "", &stream)) {
     StringRef text = StringRef(stream.str()).trim();
-    text.consume_front(std::string(program) + ": ");
-    return fail(text, tools::kExitUsage);
+    text.consume_front(std::string(kTool) + ": ");
+    return fail(text.take_until([](char c) { return c == '\n'; }).split("  Try:").first, tools::kExitUsage);
   }
   return std::nullopt;
 }

@@ -1,5 +1,4 @@
-//===- CpuTarget.cpp - which CPU kernel an op becomes
-//---------------------------------------------------------------------===//
+//===- CpuTarget.cpp - which CPU kernel an op becomes -------------------------------------------------------------===//
 //
 // One function an op, in the order of docs/kernels.md. Names of arguments and parameters are part of the plan format.
 //

@@ -1,5 +1,4 @@
-//===- Packing.cpp - elements and layouts of CPU plans
-//---------------------------------------------------------------------===//
+//===- Packing.cpp - elements and layouts of CPU plans ------------------------------------------------------------===//
 #include "codegen/cpu/Packing.h"
 
 #include <algorithm>

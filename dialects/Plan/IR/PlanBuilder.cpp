@@ -1,5 +1,4 @@
-//===- PlanBuilder.cpp - builds the plan dialect from a step
-//------------------------------------------------------------===//
+//===- PlanBuilder.cpp - builds the plan dialect from a step ------------------------------------------------------===//
 #include "dialects/Plan/IR/PlanBuilder.h"
 
 #include "llvm/ADT/STLExtras.h"

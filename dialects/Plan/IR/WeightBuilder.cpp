@@ -1,5 +1,4 @@
-//===- WeightBuilder.cpp - collects what is done to weights into plan.weights
-//---------------------------------------------===//
+//===- WeightBuilder.cpp - collects what is done to weights into plan.weights -------------------------------------===//
 #include "dialects/Plan/IR/WeightBuilder.h"
 
 #include "mlir/IR/Builders.h"
