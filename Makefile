@@ -12,7 +12,7 @@ help: ## List the targets
 
 run: build ## Set up, build, compile the tiny model and generate text
 	$(BUILD)/bin/nemotron-compile $(TINY) -o $(BUILD)/nemotron-h-tiny.plan
-	$(BUILD)/bin/nemotron-run $(BUILD)/nemotron-h-tiny.plan --prompt "And it came to pass" -n 200
+	$(BUILD)/bin/nemotron-run $(BUILD)/nemotron-h-tiny.plan --prompt "And it came to pass" -n 120 --seed 7
 
 test: build ## Set up, build and pass all tests, also under ASan, UBSan and TSan
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)

@@ -1,17 +1,22 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/base/dtype.h"
 #include "tests/reference/reference.h"
 
 namespace nemotron::reference {
 
 Floats RotaryEmbedding(const Floats& x, int64_t columns, int64_t head_dim, int64_t rotary_dim, double theta,
-                       double position_scale) {
+                       double position_scale, int64_t first_position, bool bf16_frequencies) {
   Floats y = x;
   for (int64_t t = 0; t < static_cast<int64_t>(x.size()) / columns; ++t) {
     for (int64_t head = 0; head < columns; head += head_dim) {
       for (int64_t j = 0; j < rotary_dim / 2; ++j) {
-        const double angle = static_cast<double>(t) * position_scale * std::pow(theta, -2.0 * j / rotary_dim);
+        double frequency = std::pow(theta, -2.0 * j / rotary_dim);
+        if (bf16_frequencies) {
+          frequency = runtime::BF16ToF32(runtime::F32ToBF16(static_cast<float>(frequency)));
+        }
+        const double angle = static_cast<double>(first_position + t) * position_scale * frequency;
         const int64_t at = t * columns + head + j;
         y[at] = static_cast<float>(x[at] * std::cos(angle) - x[at + rotary_dim / 2] * std::sin(angle));
         y[at + rotary_dim / 2] = static_cast<float>(x[at + rotary_dim / 2] * std::cos(angle) + x[at] * std::sin(angle));

@@ -40,8 +40,9 @@ Floats SsmScan(const ScanInput& input, const ScanShape& shape);
 Floats SsmScanChunked(const ScanInput& input, const ScanShape& shape, int64_t chunk);
 Floats SsmSkip(const Floats& y, const Floats& x, const Floats& d, int64_t head_dim);
 
+/// Row t is at position `first_position` + t. `bf16_frequencies`: powers of theta are rounded to F32 and then to BF16.
 Floats RotaryEmbedding(const Floats& x, int64_t columns, int64_t head_dim, int64_t rotary_dim, double theta,
-                       double position_scale);
+                       double position_scale, int64_t first_position = 0, bool bf16_frequencies = false);
 
 Floats Attention(const Floats& query, const Floats& key, const Floats& value, int64_t heads, int64_t kv_heads,
                  int64_t head_dim, double scale);

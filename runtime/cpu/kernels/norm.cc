@@ -184,6 +184,7 @@ PreparedOr PrepareGatedRMSNorm(const DispatchArguments& arguments) {
   args.Check(norm->output.columns % norm->n_groups == 0, "{} columns are not a multiple of {} groups",
              norm->output.columns, norm->n_groups);
   norm->eps = static_cast<float>(args.Float("eps"));
+  args.Check(norm->eps >= 0, "parameter 'eps' is {}, expected at least 0", norm->eps);
   RETURN_IF_ERROR(args.Finish());
   return norm;
 }

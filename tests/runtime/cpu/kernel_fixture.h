@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -64,8 +65,8 @@ struct TestSequence {
   int64_t position = 0;
 };
 
-/// One dispatch of a kernel, its weights and arenas. Buffers are column views of wider rows. Outputs and scratch are NaN
-/// before each run, so that what a kernel forgets to write shows; whatever lies outside what it may write (inputs,
+/// One dispatch of a kernel, its weights and arenas. Buffers are column views of wider rows. Outputs and scratch are
+/// NaN before each run, so that what a kernel forgets to write shows; whatever lies outside what it may write (inputs,
 /// neighbouring columns and rows, what follows the scratch, other states of the slot and the page) is checked after it.
 class KernelFixture {
  public:
@@ -143,6 +144,12 @@ class KernelFixture {
     const Status status = Prepare();
     EXPECT_FALSE(status.ok()) << "was prepared";
     return status.message();
+  }
+
+  /// Another number of threads for steps to come; Prepare must follow where a kernel has scratch for each thread.
+  void UseThreads(int num_threads) {
+    arguments.num_threads = num_threads;
+    pool_ = std::make_unique<ThreadPool>(num_threads);
   }
 
   TestSequence NewSequence() const {

@@ -99,45 +99,5 @@ TEST_P(LinearTest, RowsSpace) {
   linear.Step({&sequence}, {5}, {});  // no rows: nothing to do
 }
 
-TEST(LinearArguments, AreChecked) {
-  const auto make = [] { return MakeLinear(Random(10 * 20, 1), {}, 10, 20, DType::kF32, Operand::kF32, false, 4); };
-  const auto error = [&](auto change) {
-    KernelFixture linear = make();
-    change(linear);
-    return linear.PrepareError();
-  };
-  using testing::HasSubstr;
-  EXPECT_EQ(error([](KernelFixture& f) { f.arguments.weights.clear(); }), "cpu.linear: weight 'weight' is missing");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Input("input", 21); }),
-            "cpu.linear: weight 'weight' is [10, 20], expected [any, 21]");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Output("output", 9); }),
-            "cpu.linear: output 'output' has 9 columns, expected 10");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Vector("bias", Random(9, 1)); }),
-            "cpu.linear: weight 'bias' is [9], expected [10]");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Text("activation", "gelu"); }),
-            "cpu.linear: activation is 'gelu', expected none or relu2");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Int("activation", 1); }),
-            "cpu.linear: parameter 'activation' is not a string");
-  EXPECT_EQ(error([](KernelFixture& f) { f.arguments.parameters.erase("split_input"); }),
-            "cpu.linear: parameter 'split_input' is missing");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Input("more", 4); }), "cpu.linear: has no input 'more'");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Float("more", 4); }), "cpu.linear: has no parameter 'more'");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Output("output", 10, DType::kF32, Space::kRow); }),
-            "cpu.linear: input and output count different things");
-  EXPECT_EQ(error([](KernelFixture& f) { f.arguments.weights["weight"].layout = Layout::kRowMajor; }),
-            "cpu.linear: weight 'weight' has layout row major, expected panel");
-  EXPECT_EQ(error([](KernelFixture& f) { f.arguments.weights["weight"].dtype = DType::kF8E4M3; }),
-            "cpu.linear: weight 'weight' is f8e4m3, expected f32 or bf16");
-  EXPECT_EQ(error([](KernelFixture& f) { f.Input("input", 20, DType::kI32); }),
-            "cpu.linear: input 'input' is i32, expected f32");
-  EXPECT_EQ(error([](KernelFixture& f) { f.arguments.inputs["input"].row_bytes = 64; }),
-            "cpu.linear: input 'input' has 20 columns in rows of 64 bytes");
-}
-
-TEST(Registry, UnknownKernel) {
-  EXPECT_EQ(KernelFixture("cpu.nosuch").PrepareError(), "this build has no kernel 'cpu.nosuch'");
-  EXPECT_EQ(KernelNames().size(), 19u);
-}
-
 }  // namespace
 }  // namespace nemotron::runtime::cpu

@@ -116,10 +116,11 @@ struct ScanCase {
 };
 
 std::vector<ScanCase> ScanCases() {
-  return {{40, {8, 16, 2, 32}},           {1, {8, 16, 2, 32}},   {33, {8, 16, 2, 32}}, {40, {8, 16, 1, 32}},
-          {40, {8, 16, 8, 32}},           {40, {4, 64, 2, 128}}, {40, {4, 80, 2, 96}}, {40, {2, 128, 1, 256}},
-          {40, {8, 15, 2, 32}},           {40, {8, 1, 2, 32}},   {40, {8, 16, 2, 20}}, {40, {8, 16, 2, 1}},
-          {40, {8, 16, 2, 32, 0.01, 0.5}}};
+  return {{40, {8, 16, 2, 32}}, {1, {8, 16, 2, 32}},   {33, {8, 16, 2, 32}}, {40, {8, 16, 1, 32}},
+          {40, {8, 16, 8, 32}}, {40, {4, 64, 2, 128}}, {40, {4, 80, 2, 96}}, {40, {2, 128, 1, 256}},
+          {40, {8, 15, 2, 32}}, {40, {8, 1, 2, 32}},   {40, {8, 16, 2, 20}}, {40, {8, 16, 2, 1}},
+          {40, {8, 20, 4, 32}}, {40, {2, 192, 2, 64}}, {40, {2, 8, 1, 300}}, {40, {8, 16, 2, 32, 0.01, 0.5}},
+          {1, {4, 64, 2, 128}}};
 }
 
 reference::ScanInput RandomScan(const ScanCase& scan) {
@@ -279,69 +280,78 @@ TEST_P(SequenceTest, Attention) {
   }
 }
 
+// A BF16 cache rounds what it is given, to nearest even.
+TEST_P(SequenceTest, AttentionRoundsToTheCache) {
+  constexpr int64_t kTokens = 21, kHeads = 2, kHeadDim = 24;
+  const Floats q = Random(kTokens * kHeads * kHeadDim, 1), k = Random(kTokens * kHeads * kHeadDim, 2),
+               v = Random(kTokens * kHeads * kHeadDim, 3);
+  const auto run = [&](const Floats& keys, const Floats& values) {
+    KernelFixture kernel("cpu.attention");
+    kernel.Input("query", kHeads * kHeadDim).Input("key", kHeads * kHeadDim).Input("value", kHeads * kHeadDim);
+    kernel.Output("output", kHeads * kHeadDim);
+    kernel.State("cache", StateKind::kKvCache, {2, kHeads, kHeadDim}, DType::kBF16).Float("scale", 0.2);
+    kernel.Int("num_heads", kHeads).Int("num_kv_heads", kHeads).Int("head_dim", kHeadDim);
+    EXPECT_TRUE(kernel.Prepare().ok());
+    return Feed(kernel, {{"query", q}, {"key", keys}, {"value", values}}, {kTokens});
+  };
+  EXPECT_EQ(run(k, v), run(RoundBF16(k), RoundBF16(v)));
+}
+
+// Scores of thousands overflow the exponential unless the maximum is taken off, within a segment and between segments.
+TEST_P(SequenceTest, AttentionWithLargeScores) {
+  constexpr int64_t kTokens = 600, kHeadDim = 8;
+  const Floats q = Random(kTokens * kHeadDim, 1, 30), k = Random(kTokens * kHeadDim, 2, 30),
+               v = Random(kTokens * kHeadDim, 3);
+  KernelFixture kernel("cpu.attention", kTokens);
+  kernel.Input("query", kHeadDim).Input("key", kHeadDim).Input("value", kHeadDim).Output("output", kHeadDim);
+  kernel.State("cache", StateKind::kKvCache, {2, 1, kHeadDim}).Float("scale", 1);
+  kernel.Int("num_heads", 1).Int("num_kv_heads", 1).Int("head_dim", kHeadDim);
+  ASSERT_TRUE(kernel.Prepare().ok());
+  // A score of up to 2e4 is off by 8 roundings of 2^-24 of itself, 1e-2, and a weight by that factor of itself.
+  ExpectNear(Feed(kernel, {{"query", q}, {"key", k}, {"value", v}}, {kTokens}),
+             reference::Attention(q, k, v, 1, 1, kHeadDim, 1), 2e4 * kHeadDim * 6e-8 * 4, "large scores");
+}
+
+struct RotaryCase {
+  int64_t head_dim, rotary_dim;
+  double theta, position_scale;
+  int64_t first_position = 0;
+  bool bf16_frequencies = false;
+};
+
 TEST_P(SequenceTest, RotaryEmbedding) {
-  for (const auto& [head_dim, rotary_dim, theta, position_scale] :
-       std::vector<std::tuple<int64_t, int64_t, double, double>>{
-           {16, 16, 1e4, 1}, {16, 8, 1e4, 1}, {20, 10, 5e5, 1}, {16, 2, 1e4, 0.25}}) {
+  for (const auto& [head_dim, rotary_dim, theta, position_scale, first_position, bf16_frequencies] :
+       std::vector<RotaryCase>{{16, 16, 1e4, 1},
+                               {16, 8, 1e4, 1},
+                               {20, 10, 5e5, 1},
+                               {16, 2, 1e4, 0.25},
+                               {16, 16, 1e4, 1, 5000},
+                               {16, 16, 1e4, 1, 0, true},
+                               {192, 96, 1e4, 1}}) {
+    const std::string what =
+        fmt::format("P {} rotary {} theta {} from {}", head_dim, rotary_dim, theta, first_position);
     const int64_t columns = 3 * head_dim, tokens = 60;
     const Floats x = Random(tokens * columns, 1);
-    const auto make = [&, head_dim = head_dim, rotary_dim = rotary_dim, theta = theta,
-                       position_scale = position_scale](int threads) {
+    const auto make = [&, head_dim = head_dim, rotary_dim = rotary_dim, theta = theta, position_scale = position_scale,
+                       bf16_frequencies = bf16_frequencies](int threads) {
       KernelFixture kernel("cpu.rotary_embedding", 80, threads);
       kernel.Input("input", columns).Output("output", columns).Int("head_dim", head_dim).Int("rotary_dim", rotary_dim);
-      kernel.Float("theta", theta).Float("position_scale", position_scale).Bool("bf16_frequencies", false);
+      kernel.Float("theta", theta).Float("position_scale", position_scale).Bool("bf16_frequencies", bf16_frequencies);
       return kernel;
     };
     KernelFixture kernel = make(2);
     ASSERT_TRUE(kernel.Prepare().ok());
-    // The angle is rounded in F32: position * 2^-24 of a radian, times values of up to 4.
-    ExpectNear(Feed(kernel, {{"input", x}}, {tokens}),
-               reference::RotaryEmbedding(x, columns, head_dim, rotary_dim, theta, position_scale),
-               tokens * 6e-8 * 8 + 1e-6, fmt::format("P {} r {}", head_dim, rotary_dim));
-    ExpectInvariant(make, {{"input", x}}, tokens, "rotary");
+    TestSequence sequence = kernel.NewSequence();
+    sequence.position = first_position;
+    kernel.SetInput("input", 0, x);
+    kernel.Step({&sequence}, {tokens});
+    // The angle and the frequency are rounded in F32: position * 2^-24 of a radian each, times values of up to 4.
+    ExpectNear(kernel.GetOutput("output", tokens),
+               reference::RotaryEmbedding(x, columns, head_dim, rotary_dim, theta, position_scale, first_position,
+                                          bf16_frequencies),
+               (first_position + tokens) * 6e-8 * 8 + 1e-6, what);
+    ExpectInvariant(make, {{"input", x}}, tokens, what);
   }
-}
-
-TEST(SequenceArguments, AreChecked) {
-  const ScanCase scan = {4, {8, 16, 2, 32}};
-  const auto scan_error = [&](auto change) {
-    KernelFixture kernel = MakeScan("cpu.ssm_scan", scan, RandomScan(scan), 1);
-    change(kernel);
-    return kernel.PrepareError();
-  };
-  EXPECT_EQ(scan_error([](KernelFixture& f) { f.Int("n_groups", 3); }),
-            "cpu.ssm_scan: 8 heads are not a multiple of 3 groups");
-  EXPECT_EQ(scan_error([](KernelFixture& f) { f.Int("num_heads", 0); }),
-            "cpu.ssm_scan: parameter 'num_heads' is 0, expected 1 to 2^31");
-  EXPECT_EQ(scan_error([](KernelFixture& f) { f.State("ssm", StateKind::kSsm, {8, 16, 31}); }),
-            "cpu.ssm_scan: state 'ssm' is [8, 16, 31], expected [8, 16, 32]");
-  EXPECT_EQ(scan_error([](KernelFixture& f) { f.State("ssm", StateKind::kConv, {8, 16, 32}); }),
-            "cpu.ssm_scan: state 'ssm' is a conv, expected a ssm");
-  EXPECT_EQ(scan_error([](KernelFixture& f) { f.State("ssm", StateKind::kSsm, {8, 16, 32}, DType::kBF16); }),
-            "cpu.ssm_scan: state 'ssm' is bf16, expected f32");
-  EXPECT_EQ(scan_error([](KernelFixture& f) { f.Float("dt_min", 2).Float("dt_max", 1); }),
-            "cpu.ssm_scan: dt_min 2 and dt_max 1 are not a range");
-  EXPECT_EQ(scan_error([](KernelFixture& f) { f.arguments.inputs["x"].space = Space::kRow; }),
-            "cpu.ssm_scan: inputs and outputs must count tokens");
-  KernelFixture pages("cpu.attention");
-  pages.arguments.page_tokens = 24;
-  pages.Input("query", 8)
-      .Input("key", 8)
-      .Input("value", 8)
-      .Output("output", 8)
-      .State("cache", StateKind::kKvCache, {2, 1, 8});
-  pages.Int("num_heads", 1).Int("num_kv_heads", 1).Int("head_dim", 8).Float("scale", 1);
-  EXPECT_EQ(pages.PrepareError(), "cpu.attention: pages of 24 tokens, expected a multiple of 16");
-  pages.Int("num_heads", 3).Int("num_kv_heads", 2);
-  EXPECT_EQ(pages.PrepareError(), "cpu.attention: 3 heads are not a multiple of 2 kv heads");
-  KernelFixture rotary("cpu.rotary_embedding");
-  rotary.Input("input", 8).Output("output", 8).Int("head_dim", 8).Int("rotary_dim", 10).Float("theta", 1e4);
-  rotary.Float("position_scale", 1).Bool("bf16_frequencies", false);
-  EXPECT_EQ(rotary.PrepareError(), "cpu.rotary_embedding: rotary_dim 10 is not even or exceeds head_dim 8");
-  KernelFixture conv("cpu.causal_conv1d");
-  conv.Input("input", 8).Output("output", 8).State("conv", StateKind::kConv, {2, 8}).Text("activation", "relu2");
-  conv.Weight("weight", {3, 8}, Random(24, 1), DType::kF32, Layout::kRowMajor);
-  EXPECT_EQ(conv.PrepareError(), "cpu.causal_conv1d: activation is 'relu2', expected none or silu");
 }
 
 }  // namespace

@@ -29,6 +29,47 @@ TEST(ThreadPool, EachTaskOnce) {
   }
 }
 
+TEST(ThreadPool, TheCallerAlone) {
+  for (int threads : {-1, 0, 1}) {
+    ThreadPool pool(threads);
+    EXPECT_EQ(pool.num_threads(), 1);
+    const std::thread::id caller = std::this_thread::get_id();
+    std::vector<int64_t> order;
+    pool.ParallelFor(5, [&](int64_t task, int thread) {
+      EXPECT_EQ(thread, 0);
+      EXPECT_EQ(std::this_thread::get_id(), caller);
+      order.push_back(task);
+    });
+    EXPECT_EQ(order, (std::vector<int64_t>{0, 1, 2, 3, 4}));
+  }
+}
+
+// What tasks wrote is there when the call returns, and what the caller wrote before is there for the tasks.
+TEST(ThreadPool, CallsAreOrdered) {
+  ThreadPool pool(3);
+  std::vector<int64_t> a(37, 1), b(37);
+  for (int call = 0; call < 3000; ++call) {
+    const auto& from = call % 2 == 0 ? a : b;
+    auto& to = call % 2 == 0 ? b : a;
+    pool.ParallelFor(37, [&](int64_t task, int) { to[task] = from[(task + 1) % 37] + 1; });
+    ASSERT_EQ(to, std::vector<int64_t>(37, call + 2));
+  }
+}
+
+TEST(ThreadPool, TwoPoolsAtOnce) {
+  std::atomic<int64_t> done = 0;
+  const auto work = [&] {
+    ThreadPool pool(2);
+    for (int call = 0; call < 500; ++call) {
+      pool.ParallelFor(8, [&](int64_t, int) { ++done; });
+    }
+  };
+  std::thread other(work);
+  work();
+  other.join();
+  EXPECT_EQ(done, 2 * 500 * 8);
+}
+
 TEST(ThreadPool, ManyCallsInARow) {
   ThreadPool pool(4);
   std::vector<int64_t> sums(64);

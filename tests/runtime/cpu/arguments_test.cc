@@ -1,0 +1,346 @@
+// A plan is untrusted: what Prepare refuses, and with which words. Every kernel is spoiled in the same ways, one
+// argument at a time; relations that only one kernel has follow one by one.
+
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "tests/runtime/cpu/kernel_fixture.h"
+
+namespace nemotron::runtime::cpu {
+namespace {
+
+using testing::AnyOf;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+KernelFixture& Scan(KernelFixture& f) {
+  f.Input("x", 32).Input("b", 12).Input("c", 12).Input("dt", 4).Output("output", 32);
+  f.Vector("a_log", Random(4, 1)).Vector("dt_bias", Random(4, 2)).State("ssm", StateKind::kSsm, {4, 8, 6});
+  f.Int("num_heads", 4).Int("head_dim", 8).Int("n_groups", 2).Int("state_size", 6);
+  return f.Float("dt_min", 0).Float("dt_max", 1e30);
+}
+
+/// A dispatch of each kernel, with every optional argument, that Prepare accepts.
+const std::map<std::string, std::function<void(KernelFixture&)>>& Makers() {
+  const auto vector = [](int64_t size) { return Random(size, 1); };
+  const auto unary = [](KernelFixture& f) { f.Input("input", 8).Output("output", 8); };
+  static const std::map<std::string, std::function<void(KernelFixture&)>> makers = {
+      {"cpu.add", [](KernelFixture& f) { f.Input("lhs", 8).Input("rhs", 8).Output("output", 8); }},
+      {"cpu.add_layer_norm",
+       [=](KernelFixture& f) {
+         f.Input("residual", 8).Input("delta", 8).Output("sum", 8).Output("output", 8).Vector("weight", vector(8));
+         f.Vector("bias", vector(8)).Float("eps", 1e-5).Bool("unit_offset", true);
+       }},
+      {"cpu.add_rms_norm",
+       [=](KernelFixture& f) {
+         f.Input("residual", 8).Input("delta", 8).Output("sum", 8).Output("output", 8).Vector("weight", vector(8));
+         f.Float("eps", 1e-5);
+       }},
+      {"cpu.attention",
+       [](KernelFixture& f) {
+         f.Input("query", 32).Input("key", 16).Input("value", 16).Output("output", 32);
+         f.State("cache", StateKind::kKvCache, {2, 2, 8});
+         f.Int("num_heads", 4).Int("num_kv_heads", 2).Int("head_dim", 8).Float("scale", 1);
+       }},
+      {"cpu.causal_conv1d",
+       [=](KernelFixture& f) {
+         f.Input("input", 8).Output("output", 8).Vector("bias", vector(8)).State("conv", StateKind::kConv, {3, 8});
+         f.Weight("weight", {4, 8}, vector(32), DType::kF32, Layout::kRowMajor).Text("activation", "silu");
+       }},
+      {"cpu.embedding",
+       [=](KernelFixture& f) {
+         f.Output("output", 8).Weight("weight", {3, 8}, vector(24), DType::kF32, Layout::kRowMajor);
+       }},
+      {"cpu.gated_rms_norm",
+       [=](KernelFixture& f) {
+         f.Input("input", 8).Input("gate", 8).Output("output", 8).Vector("weight", vector(8));
+         f.Int("n_groups", 2).Float("eps", 1e-5);
+       }},
+      {"cpu.layer_norm",
+       [=](KernelFixture& f) {
+         f.Input("input", 8).Output("output", 8).Vector("weight", vector(8)).Vector("bias", vector(8));
+         f.Float("eps", 1e-5).Bool("unit_offset", true);
+       }},
+      {"cpu.linear",
+       [=](KernelFixture& f) {
+         f.Input("input", 8).Output("output", 5).Vector("bias", vector(5));
+         f.Weight("weight", {5, 8}, vector(40), DType::kF32, Layout::kPanel);
+         f.Text("activation", "none").Bool("split_input", false);
+       }},
+      {"cpu.moe_experts",
+       [=](KernelFixture& f) {
+         f.Input("input", 4).Input("indices", 2, DType::kI32).Input("weights", 2).Output("output", 4);
+         f.Weight("up", {2, 3, 4}, vector(24), DType::kF32, Layout::kPanel);
+         f.Weight("down", {2, 4, 3}, vector(24), DType::kF32, Layout::kPanel).Bool("split_input", false);
+       }},
+      {"cpu.moe_route",
+       [=](KernelFixture& f) {
+         f.Input("input", 4).Output("indices", 2, DType::kI32).Output("weights", 2);
+         f.Weight("weight", {8, 4}, vector(32), DType::kF32, Layout::kPanel).Vector("correction_bias", vector(8));
+         f.Int("num_experts_per_tok", 2).Int("n_group", 2).Int("topk_group", 1);
+         f.Bool("norm_topk_prob", true).Float("routed_scaling_factor", 1);
+       }},
+      {"cpu.relu2", unary},
+      {"cpu.rms_norm",
+       [=](KernelFixture& f) {
+         f.Input("input", 8).Output("output", 8).Vector("weight", vector(8)).Float("eps", 1e-5);
+       }},
+      {"cpu.rotary_embedding",
+       [](KernelFixture& f) {
+         f.Input("input", 16).Output("output", 16).Int("head_dim", 8).Int("rotary_dim", 4).Float("theta", 1e4);
+         f.Float("position_scale", 1).Bool("bf16_frequencies", false);
+       }},
+      {"cpu.select_rows", [](KernelFixture& f) { f.Input("input", 8).Output("output", 8, DType::kF32, Space::kRow); }},
+      {"cpu.silu", unary},
+      {"cpu.ssm_scan", [](KernelFixture& f) { Scan(f); }},
+      {"cpu.ssm_scan_gated_norm",
+       [=](KernelFixture& f) {
+         Scan(f).Input("gate", 32).Vector("d", vector(4)).Vector("weight", vector(32)).Float("eps", 1e-5);
+       }},
+      {"cpu.ssm_skip",
+       [=](KernelFixture& f) {
+         f.Input("y", 32).Input("x", 32).Output("output", 32).Vector("d", vector(4));
+         f.Int("num_heads", 4).Int("head_dim", 8);
+       }},
+  };
+  return makers;
+}
+
+KernelFixture Make(std::string_view kernel) {
+  KernelFixture fixture{std::string(kernel)};
+  Makers().at(std::string(kernel))(fixture);
+  return fixture;
+}
+
+class EachKernel : public testing::TestWithParam<std::string_view> {
+ protected:
+  /// The message, less the kernel's name, of Prepare after `spoil` of the arguments.
+  template <typename Spoil>
+  std::string Error(const Spoil& spoil) {
+    KernelFixture fixture = Make(GetParam());
+    spoil(fixture.arguments);
+    const std::string message = fixture.PrepareError(), prefix = std::string(GetParam()) + ": ";
+    EXPECT_THAT(message, StartsWith(prefix));
+    return message.substr(std::min(message.size(), prefix.size()));
+  }
+
+  /// Calls function(kind, name, member of DispatchArguments) for each input and output.
+  template <typename Function>
+  void ForBuffers(const Function& function) {
+    const KernelFixture fixture = Make(GetParam());
+    for (const auto& [name, buffer] : fixture.arguments.inputs) {
+      function("input", name, &DispatchArguments::inputs);
+    }
+    for (const auto& [name, buffer] : fixture.arguments.outputs) {
+      function("output", name, &DispatchArguments::outputs);
+    }
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Kernel, EachKernel, testing::ValuesIn(KernelNames()),
+                         [](const auto& info) { return std::string(info.param.substr(4)); });
+
+TEST_P(EachKernel, IsPrepared) {
+  const Status status = Make(GetParam()).Prepare();
+  EXPECT_TRUE(status.ok()) << status.message();
+}
+
+TEST_P(EachKernel, MissingArguments) {
+  ForBuffers([&](std::string kind, std::string name, auto member) {
+    EXPECT_EQ(Error([&](DispatchArguments& a) { (a.*member).erase(name); }), kind + " '" + name + "' is missing");
+  });
+  const KernelFixture fixture = Make(GetParam());
+  for (const auto& [name, weight] : fixture.arguments.weights) {
+    if (name != "bias") {
+      EXPECT_EQ(Error([&](DispatchArguments& a) { a.weights.erase(name); }), "weight '" + name + "' is missing");
+    }
+  }
+  for (const auto& [name, state] : fixture.arguments.states) {
+    EXPECT_EQ(Error([&](DispatchArguments& a) { a.states.erase(name); }), "state '" + name + "' is missing");
+  }
+  for (const auto& [name, parameter] : fixture.arguments.parameters) {
+    EXPECT_EQ(Error([&](DispatchArguments& a) { a.parameters.erase(name); }), "parameter '" + name + "' is missing");
+  }
+}
+
+TEST_P(EachKernel, OptionalBias) {
+  KernelFixture fixture = Make(GetParam());
+  fixture.arguments.weights.erase("bias");
+  const Status status = fixture.Prepare();
+  EXPECT_TRUE(status.ok()) << status.message();
+}
+
+TEST_P(EachKernel, SurplusArguments) {
+  const BufferArgument buffer{DType::kF32, Space::kToken, 8, 64, 0};
+  EXPECT_EQ(Error([&](DispatchArguments& a) { a.inputs["more"] = buffer; }), "has no input 'more'");
+  EXPECT_EQ(Error([&](DispatchArguments& a) { a.outputs["more"] = buffer; }), "has no output 'more'");
+  EXPECT_EQ(Error([&](DispatchArguments& a) { a.weights["more"] = {}; }), "has no weight 'more'");
+  EXPECT_EQ(Error([&](DispatchArguments& a) { a.states["more"] = {}; }), "has no state 'more'");
+  EXPECT_EQ(Error([&](DispatchArguments& a) { a.parameters["more"] = true; }), "has no parameter 'more'");
+}
+
+TEST_P(EachKernel, Buffers) {
+  ForBuffers([&](std::string kind, std::string name, auto member) {
+    const auto error = [&](auto change) { return Error([&](DispatchArguments& a) { change((a.*member).at(name)); }); };
+    EXPECT_EQ(error([](BufferArgument& b) { b.dtype = DType::kBF16; }).substr(0, kind.size() + name.size() + 13),
+              kind + " '" + name + "' is bf16, ");
+    // The width that the others are measured by is one of them, so any may be the one that does not fit.
+    EXPECT_THAT(error([](BufferArgument& b) { b.columns += 1; }),
+                AnyOf(HasSubstr(" columns, expected "), HasSubstr(", expected ["), HasSubstr("are not a multiple of")));
+    EXPECT_THAT(error([](BufferArgument& b) { b.columns = 0; }),
+                AnyOf(HasSubstr("has 0 columns"), HasSubstr("has 0 columns in rows of")));
+    EXPECT_THAT(error([](BufferArgument& b) { b.row_bytes = b.columns * 4 - 4; }), HasSubstr("columns in rows of "));
+    EXPECT_THAT(error([](BufferArgument& b) { b.row_bytes += 2; }), HasSubstr("columns in rows of "));
+    EXPECT_THAT(error([](BufferArgument& b) { b.space = b.space == Space::kToken ? Space::kRow : Space::kToken; }),
+                AnyOf(HasSubstr("count different things"), HasSubstr("must count tokens"), HasSubstr("does not count"),
+                      HasSubstr("expected an input of tokens and an output of rows")));
+  });
+}
+
+TEST_P(EachKernel, Weights) {
+  const KernelFixture fixture = Make(GetParam());
+  for (const auto& [name, weight] : fixture.arguments.weights) {
+    const auto error = [&](auto change) { return Error([&](DispatchArguments& a) { change(a.weights.at(name)); }); };
+    EXPECT_THAT(error([](WeightArgument& w) { w.dtype = DType::kF8E4M3; }),
+                StartsWith("weight '" + name + "' is f8e4m3, expected f32"));
+    EXPECT_THAT(error([](WeightArgument& w) { w.shape.push_back(1); }), StartsWith("weight '" + name + "' is ["));
+    EXPECT_THAT(error([](WeightArgument& w) { w.shape.back() += 1; }), HasSubstr("], expected ["));
+    EXPECT_THAT(error([](WeightArgument& w) { w.shape.front() = 0; }), StartsWith("weight '" + name + "' is [0"));
+    const bool panel = weight.layout == Layout::kPanel;
+    EXPECT_EQ(
+        error([&](WeightArgument& w) { w.layout = panel ? Layout::kRowMajor : Layout::kPanel; }),
+        "weight '" + name + "' has layout " + (panel ? "row major, expected panel" : "panel, expected row major"));
+  }
+}
+
+TEST_P(EachKernel, States) {
+  const KernelFixture fixture = Make(GetParam());
+  for (const auto& [name, state] : fixture.arguments.states) {
+    const auto error = [&](auto change) { return Error([&](DispatchArguments& a) { change(a.states.at(name)); }); };
+    const bool conv = state.kind == StateKind::kConv;
+    EXPECT_THAT(error([&](StateArgument& s) { s.kind = conv ? StateKind::kSsm : StateKind::kConv; }),
+                StartsWith("state '" + name + (conv ? "' is a ssm, " : "' is a conv, ")));
+    EXPECT_THAT(error([](StateArgument& s) { s.shape.back() += 1; }), StartsWith("state '" + name + "' is ["));
+    EXPECT_THAT(error([](StateArgument& s) { s.shape.pop_back(); }), StartsWith("state '" + name + "' is ["));
+    EXPECT_EQ(error([](StateArgument& s) { s.dtype = DType::kF8E4M3; }),
+              "state '" + name + "' is f8e4m3, expected f32" + (state.kind == StateKind::kKvCache ? " or bf16" : ""));
+  }
+}
+
+TEST_P(EachKernel, Parameters) {
+  const KernelFixture fixture = Make(GetParam());
+  for (const auto& [name, value] : fixture.arguments.parameters) {
+    const auto error = [&](ParameterValue to) { return Error([&](DispatchArguments& a) { a.parameters[name] = to; }); };
+    const std::string parameter = "parameter '" + name + "' is ";
+    if (std::holds_alternative<int64_t>(value)) {
+      EXPECT_EQ(error(1.0), parameter + "not an integer");
+      EXPECT_EQ(error(int64_t{0}), parameter + "0, expected 1 to 2^31");
+      EXPECT_EQ(error(int64_t{-1}), parameter + "-1, expected 1 to 2^31");
+      EXPECT_EQ(error((int64_t{1} << 31) + 1), parameter + "2147483649, expected 1 to 2^31");
+      error(int64_t{1} << 31);  // within range, but nothing fits it: an error, and no overflow on the way
+    } else if (std::holds_alternative<double>(value)) {
+      EXPECT_EQ(error(int64_t{1}), parameter + "not a float");
+      EXPECT_EQ(error(std::nan("")), parameter + "NaN");
+    } else {
+      const bool is_bool = std::holds_alternative<bool>(value);
+      EXPECT_EQ(error(int64_t{1}), parameter + (is_bool ? "not a bool" : "not a string"));
+    }
+    if (name == "eps") {
+      EXPECT_EQ(error(-1.0), parameter + "-1, expected at least 0");
+    }
+  }
+}
+
+// Whole messages, one of each sort.
+TEST(Messages, SayWhatWasFoundAndExpected) {
+  const auto error = [](auto change) {
+    KernelFixture fixture = Make("cpu.linear");
+    change(fixture);
+    return fixture.PrepareError();
+  };
+  EXPECT_EQ(error([](KernelFixture& f) { f.Input("input", 9); }),
+            "cpu.linear: weight 'weight' is [5, 8], expected [any, 9]");
+  EXPECT_EQ(error([](KernelFixture& f) { f.Output("output", 4); }),
+            "cpu.linear: output 'output' has 4 columns, expected 5");
+  EXPECT_EQ(error([](KernelFixture& f) { f.Vector("bias", Random(4, 1)); }),
+            "cpu.linear: weight 'bias' is [4], expected [5]");
+  EXPECT_EQ(error([](KernelFixture& f) { f.arguments.weights["weight"].dtype = DType::kF8E4M3; }),
+            "cpu.linear: weight 'weight' is f8e4m3, expected f32 or bf16");
+  EXPECT_EQ(error([](KernelFixture& f) { f.Input("input", 8, DType::kI32); }),
+            "cpu.linear: input 'input' is i32, expected f32");
+  EXPECT_EQ(error([](KernelFixture& f) { f.arguments.inputs["input"].row_bytes = 16; }),
+            "cpu.linear: input 'input' has 8 columns in rows of 16 bytes");
+  EXPECT_EQ(error([](KernelFixture& f) { f.Output("output", 5, DType::kF32, Space::kRow); }),
+            "cpu.linear: input and output count different things");
+}
+
+// Relations between arguments that one kernel has alone.
+TEST(Relations, AreChecked) {
+  const auto error = [](std::string_view kernel, auto change) {
+    KernelFixture fixture = Make(kernel);
+    change(fixture);
+    return fixture.PrepareError();
+  };
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(error("cpu.attention", [](KernelFixture& f) { f.Int("num_kv_heads", 3); }),
+            "cpu.attention: 4 heads are not a multiple of 3 kv heads");
+  EXPECT_EQ(error("cpu.attention", [](KernelFixture& f) { f.Float("scale", kInfinity); }),
+            "cpu.attention: scale is inf, expected a finite number");
+  for (int64_t page_tokens : {0, 8, 24}) {
+    EXPECT_EQ(error("cpu.attention", [&](KernelFixture& f) { f.arguments.page_tokens = page_tokens; }),
+              fmt::format("cpu.attention: pages of {} tokens, expected a multiple of 16", page_tokens));
+  }
+  EXPECT_EQ(error("cpu.causal_conv1d",
+                  [](KernelFixture& f) {
+                    f.Weight("weight", {1, 8}, Random(8, 1), DType::kF32, Layout::kRowMajor);
+                    f.State("conv", StateKind::kConv, {0, 8});
+                  }),
+            "cpu.causal_conv1d: weight has a window of 1, expected at least 2");
+  EXPECT_EQ(error("cpu.causal_conv1d", [](KernelFixture& f) { f.Text("activation", "relu2"); }),
+            "cpu.causal_conv1d: activation is 'relu2', expected none or silu");
+  EXPECT_EQ(error("cpu.embedding", [](KernelFixture& f) { f.arguments.vocab_size = 4; }),
+            "cpu.embedding: weight has 3 rows for a vocabulary of 4");
+  EXPECT_EQ(error("cpu.gated_rms_norm", [](KernelFixture& f) { f.Int("n_groups", 3); }),
+            "cpu.gated_rms_norm: 8 columns are not a multiple of 3 groups");
+  EXPECT_EQ(error("cpu.linear", [](KernelFixture& f) { f.Text("activation", "gelu"); }),
+            "cpu.linear: activation is 'gelu', expected none or relu2");
+  EXPECT_EQ(error("cpu.moe_experts",
+                  [](KernelFixture& f) { f.Weight("up", {2, 3, 4}, Random(24, 1), DType::kBF16, Layout::kPanel); }),
+            "cpu.moe_experts: up is bf16, down is f32");
+  EXPECT_EQ(error("cpu.moe_route", [](KernelFixture& f) { f.Int("n_group", 3); }),
+            "cpu.moe_route: 8 experts are not a multiple of 3 groups, or those are more than 1024");
+  EXPECT_EQ(error("cpu.moe_route", [](KernelFixture& f) { f.Int("topk_group", 3); }),
+            "cpu.moe_route: 3 groups are picked of 2");
+  EXPECT_EQ(error("cpu.moe_route",
+                  [](KernelFixture& f) {
+                    f.Int("num_experts_per_tok", 5).Output("indices", 5, DType::kI32).Output("weights", 5);
+                  }),
+            "cpu.moe_route: 5 experts are picked of 4 in 1 groups");
+  EXPECT_EQ(error("cpu.rotary_embedding", [](KernelFixture& f) { f.Int("head_dim", 5); }),
+            "cpu.rotary_embedding: 16 columns are not a multiple of head_dim 5");
+  for (int64_t rotary_dim : {3, 10}) {
+    EXPECT_EQ(error("cpu.rotary_embedding", [&](KernelFixture& f) { f.Int("rotary_dim", rotary_dim); }),
+              fmt::format("cpu.rotary_embedding: rotary_dim {} is not even or exceeds head_dim 8", rotary_dim));
+  }
+  EXPECT_EQ(error("cpu.rotary_embedding", [](KernelFixture& f) { f.Float("theta", 0); }),
+            "cpu.rotary_embedding: theta is 0, expected a positive number");
+  EXPECT_EQ(error("cpu.rotary_embedding", [](KernelFixture& f) { f.Float("position_scale", kInfinity); }),
+            "cpu.rotary_embedding: position_scale is inf, expected a positive number");
+  EXPECT_EQ(error("cpu.ssm_scan", [](KernelFixture& f) { f.Int("n_groups", 3); }),
+            "cpu.ssm_scan: 4 heads are not a multiple of 3 groups");
+  EXPECT_EQ(error("cpu.ssm_scan", [](KernelFixture& f) { f.Float("dt_min", 2).Float("dt_max", 1); }),
+            "cpu.ssm_scan: dt_min 2 and dt_max 1 are not a range");
+  EXPECT_EQ(error("cpu.ssm_scan", [](KernelFixture& f) { f.Float("dt_min", -1); }),
+            "cpu.ssm_scan: dt_min -1 and dt_max 1e+30 are not a range");
+}
+
+TEST(Registry, NamesEachKernelOnce) {
+  const std::vector<std::string_view> names = KernelNames();
+  EXPECT_EQ(names.size(), Makers().size());
+  EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
+  EXPECT_EQ(KernelFixture("cpu.nosuch").PrepareError(), "this build has no kernel 'cpu.nosuch'");
+}
+
+}  // namespace
+}  // namespace nemotron::runtime::cpu

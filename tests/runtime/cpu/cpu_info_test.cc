@@ -1,0 +1,80 @@
+#include "runtime/cpu/cpu_info.h"
+
+#include <hwy/targets.h>
+
+#include "runtime/cpu/machine_peak.h"
+#include "tests/runtime/cpu/kernel_fixture.h"
+
+namespace nemotron::runtime::cpu {
+namespace {
+
+/// RMSNorms, whose order of additions follows the length of a vector: of so many rows that some round otherwise.
+Floats NormOfRows() {
+  constexpr int64_t kRows = 50, kWidth = 1001;
+  KernelFixture norm("cpu.rms_norm", kRows, 1);
+  norm.Input("input", kWidth).Output("output", kWidth).Vector("weight", Floats(kWidth, 1)).Float("eps", 1e-5);
+  EXPECT_TRUE(norm.Prepare().ok());
+  norm.SetInput("input", 0, Random(kRows * kWidth, 1));
+  TestSequence sequence = norm.NewSequence();
+  norm.Step({&sequence}, {kRows});
+  return norm.GetOutput("output", kRows);
+}
+
+class CpuInfo : public testing::Test {
+ protected:
+  void TearDown() override { ASSERT_TRUE(ForceIsa(BestIsa()).ok()); }
+};
+
+TEST_F(CpuInfo, BestIsInUse) { EXPECT_EQ(CurrentIsa(), BestIsa()); }
+
+TEST_F(CpuInfo, ForceByName) {
+  for (Isa isa : Isas()) {
+    ASSERT_TRUE(ForceIsa(IsaName(isa)).ok());
+    EXPECT_EQ(CurrentIsa(), isa);
+  }
+  EXPECT_EQ(IsaName(Isa::kPortable), "portable");
+  EXPECT_EQ(IsaName(Isa::kAvx512Bf16), "avx512bf16");
+}
+
+TEST_F(CpuInfo, UnknownNameChangesNothing) {
+  const Status status = ForceIsa("sse9");
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(), "unknown instruction set 'sse9', expected portable, avx2, avx512 or avx512bf16");
+  EXPECT_EQ(CurrentIsa(), BestIsa());
+}
+
+TEST_F(CpuInfo, WhatTheMachineLacks) {
+  if (BestIsa() == Isa::kAvx512Bf16) {
+    GTEST_SKIP() << "this machine has every instruction set";
+  }
+  const Status status = ForceIsa(Isa::kAvx512Bf16);
+  EXPECT_EQ(status.code(), StatusCode::kUnimplemented);
+  EXPECT_EQ(status.message(), "this machine has no avx512bf16, the best it has is " + std::string(IsaName(BestIsa())));
+  EXPECT_EQ(CurrentIsa(), BestIsa());
+}
+
+// Vector code outside the matrix kernels follows, there and back.
+TEST_F(CpuInfo, HighwayFollows) {
+  const int64_t all = hwy::SupportedTargets();
+  const Floats best = NormOfRows();
+  for (Isa isa : Isas()) {
+    ASSERT_TRUE(ForceIsa(isa).ok());
+    if (isa == Isa::kPortable && BestIsa() > isa) {
+      EXPECT_NE(hwy::SupportedTargets(), all);
+      EXPECT_FALSE(NormOfRows() == best);  // 4 lanes do not add in the order of 8 or 16
+    }
+  }
+  EXPECT_EQ(hwy::SupportedTargets(), all);
+  EXPECT_TRUE(NormOfRows() == best);
+}
+
+TEST(MachinePeak, IsMeasured) {
+  ThreadPool pool(1);
+  const MachinePeak peak = MeasureMachinePeak(pool);
+  EXPECT_GT(peak.read_bytes_per_second, 1e7);
+  EXPECT_GT(peak.f32_flops, 1e7);
+  EXPECT_EQ(peak.bf16_flops > 0, CurrentIsa() == Isa::kAvx512Bf16);
+}
+
+}  // namespace
+}  // namespace nemotron::runtime::cpu
