@@ -22,19 +22,21 @@ Routing MoeRoute(const Floats& x, const Floats& weight, const Floats& correction
     const int64_t size = shape.experts / shape.n_group;
     std::vector<int64_t> groups(shape.n_group), order(shape.experts);
     std::iota(groups.begin(), groups.end(), 0);
-    std::stable_sort(groups.begin(), groups.end(), [&](int64_t a, int64_t b) {
+    std::sort(groups.begin(), groups.end(), [&](int64_t a, int64_t b) {
       const auto two_best = [&](int64_t g) {
         std::vector<double> c(choice.begin() + g * size, choice.begin() + (g + 1) * size);
         std::sort(c.rbegin(), c.rend());
         return c[0] + (size > 1 ? c[1] : 0);
       };
-      return two_best(a) > two_best(b);
+      const double x = two_best(a), y = two_best(b);
+      return x != y ? x > y : a < b;
     });
     for (int64_t i = shape.topk_group; i < shape.n_group; ++i) {
       std::fill_n(choice.begin() + groups[i] * size, size, -INFINITY);
     }
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return choice[a] > choice[b]; });
+    std::sort(order.begin(), order.end(),
+              [&](int64_t a, int64_t b) { return choice[a] != choice[b] ? choice[a] > choice[b] : a < b; });
     order.resize(shape.picks);
     std::sort(order.begin(), order.end());
     double sum = 0;

@@ -1,0 +1,111 @@
+// The matrix kernel on the shapes of real models: bytes of weights and multiply-adds a second, and their shares of what
+// the machine gave just before and after (runtime/cpu/machine_peak.h). Weights take turns with copies of themselves, so
+// that none is in a cache when its turn comes. Shared machines only ever slow a run down: counters are those of the
+// fastest iteration, times are means.
+//
+//   linear_bench --benchmark_filter=bf16/N:18560
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "runtime/cpu/kernel.h"
+#include "runtime/cpu/machine_peak.h"
+#include "runtime/cpu/thread_pool.h"
+#include "runtime/plan/layout.h"
+
+namespace nemotron::runtime::cpu {
+namespace {
+
+/// Copies of a matrix take at least this much together, several times a last-level cache.
+constexpr int64_t kWeightBytes = int64_t{192} << 20;
+
+struct AlignedBytes {
+  explicit AlignedBytes(int64_t size) : storage(size + 64) {
+    data = storage.data() + (64 - reinterpret_cast<uintptr_t>(storage.data()) % 64) % 64;
+  }
+  std::vector<std::byte> storage;
+  std::byte* data;
+};
+
+/// Fills with numbers of about 1; the values do not matter, but denormals or NaN would.
+void Fill(DType dtype, std::byte* data, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = static_cast<float>(i % 13 - 6) / 8;
+    if (dtype == DType::kBF16) {
+      reinterpret_cast<uint16_t*>(data)[i] = F32ToBF16(value);
+    } else {
+      reinterpret_cast<float*>(data)[i] = value;
+    }
+  }
+}
+
+void Linear(benchmark::State& state, DType dtype) {
+  const int64_t n = state.range(0), k = state.range(1), tokens = state.range(2);
+  ThreadPool pool(DefaultThreadCount());
+  const int64_t matrix_bytes = PanelMatrixBytes(dtype, n, k);
+  const int64_t copies = (kWeightBytes + matrix_bytes - 1) / matrix_bytes;
+  AlignedBytes weights(copies * matrix_bytes), arena(tokens * (n + k + 32) * 4);
+  Fill(dtype, weights.data, copies * matrix_bytes / SizeOf(dtype));
+  Fill(DType::kF32, arena.data, tokens * k);
+
+  DispatchArguments arguments;
+  arguments.inputs["input"] = {DType::kF32, Space::kToken, k, k * 4, 0};
+  arguments.outputs["output"] = {DType::kF32, Space::kToken, n, n * 4, (tokens * k * 4 + 63) / 64 * 64};
+  arguments.parameters["activation"] = std::string("none");
+  arguments.parameters["split_input"] = false;
+  arguments.max_tokens = tokens;
+  arguments.num_threads = pool.num_threads();
+  std::vector<std::unique_ptr<PreparedDispatch>> dispatches;
+  for (int64_t copy = 0; copy < copies; ++copy) {
+    arguments.weights["weight"] = {
+        dtype, Layout::kPanel, {n, k}, {weights.data + copy * matrix_bytes, static_cast<size_t>(matrix_bytes)}};
+    auto prepared = Prepare("cpu.linear", arguments);
+    if (!prepared.ok()) {
+      return state.SkipWithError(prepared.status().message().c_str());
+    }
+    dispatches.push_back(std::move(*prepared));
+  }
+  AlignedBytes scratch(dispatches[0]->ScratchBytes());
+  const std::vector<int32_t> token_ids(tokens);
+  const StepContext step{token_ids, {}, {}, arena.data, nullptr, scratch.data, &pool};
+
+  MachinePeak peak = MeasureMachinePeak(pool);
+  double best = 1e30;
+  size_t turn = 0;
+  for (auto _ : state) {
+    const auto start = std::chrono::steady_clock::now();
+    dispatches[turn++ % dispatches.size()]->Run(step);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    state.SetIterationTime(seconds);
+    best = std::min(best, seconds);
+  }
+  const MachinePeak after = MeasureMachinePeak(pool);
+  const double bytes = static_cast<double>(matrix_bytes) / best, flops = 2.0 * tokens * n * k / best;
+  const double peak_flops = dtype == DType::kBF16 && peak.bf16_flops > 0 ? std::max(peak.bf16_flops, after.bf16_flops)
+                                                                         : std::max(peak.f32_flops, after.f32_flops);
+  state.counters["GB/s"] = bytes / 1e9;
+  state.counters["GFLOP/s"] = flops / 1e9;
+  state.counters["%read"] = 100 * bytes / std::max(peak.read_bytes_per_second, after.read_bytes_per_second);
+  state.counters["%peak"] = 100 * flops / peak_flops;
+}
+
+void Shapes(benchmark::internal::Benchmark* benchmark) {
+  benchmark->ArgNames({"N", "K", "T"})->UseManualTime()->Unit(benchmark::kMillisecond);
+  for (const auto& [n, k] :
+       {std::pair(18560, 4096), std::pair(4096, 21504), std::pair(5376, 1024), std::pair(1024, 5376)}) {
+    for (int tokens : {1, 4, 16, 128, 512}) {
+      benchmark->Args({n, k, tokens});
+    }
+  }
+}
+
+BENCHMARK_CAPTURE(Linear, bf16, DType::kBF16)->Apply(Shapes);
+BENCHMARK_CAPTURE(Linear, f32, DType::kF32)->Apply(Shapes);
+
+}  // namespace
+}  // namespace nemotron::runtime::cpu
+
+BENCHMARK_MAIN();
