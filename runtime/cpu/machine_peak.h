@@ -1,6 +1,9 @@
 #ifndef RUNTIME_CPU_MACHINE_PEAK_H_
 #define RUNTIME_CPU_MACHINE_PEAK_H_
 
+#include <cstddef>
+#include <span>
+
 #include "runtime/cpu/thread_pool.h"
 
 namespace nemotron::runtime::cpu {
@@ -13,6 +16,11 @@ struct MachinePeak {
       0;  ///< multiply-adds of BF16 pairs in registers, two operations each; 0: no such instruction in use
   double f32_flops = 0;  ///< F32 multiply-adds in registers, two operations each
 };
+
+/// How fast the threads stream `buffer`, of which whole runs of 4 MiB are read; make it far larger than the caches to
+/// mean memory. On virtual machines memory differs from place to place, by half on one we saw: to judge a kernel,
+/// stream the very bytes that it reads.
+double MeasureReadBytesPerSecond(ThreadPool& pool, std::span<const std::byte> buffer);
 
 /// Takes about a second.
 MachinePeak MeasureMachinePeak(ThreadPool& pool);

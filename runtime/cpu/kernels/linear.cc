@@ -61,12 +61,14 @@ void PackedMatrix::Multiply(const std::byte* input, int64_t num_rows, int64_t fi
 }
 
 int64_t PanelsPerTask(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads) {
-  // A multiple of 24 suits the register tiles (8 panels a stream, 3 a tile). Six tasks a thread even out the speed of
-  // threads.
-  constexpr int64_t kUnit = 24, kTaskBytes = 1 << 17;
-  const int64_t fair = num_panels / (6 * num_threads);
-  const int64_t worthwhile = num_rows >= 8 ? 1 : kTaskBytes / panel_bytes;
-  return std::clamp<int64_t>(std::max(fair, worthwhile) / kUnit * kUnit, kUnit, 16 * kUnit);
+  // Six tasks a thread even out the speed of threads, but a task of few rows streams at least 1/2 MiB, because each
+  // stream is slow to start. A matrix too small for both is cut evenly.
+  constexpr int64_t kTaskBytes = 1 << 19;
+  const int64_t worthwhile = num_rows >= 8 ? 1 : (kTaskBytes + panel_bytes - 1) / panel_bytes;
+  const int64_t each = (num_panels + num_threads - 1) / num_threads;
+  const int64_t wanted = std::min(std::max(num_panels / (6 * num_threads), worthwhile), each);
+  const int64_t unit = num_rows == 1 ? 4 : 3;  // register tiles of AVX-512: 4 panels a stream, 3 a tile
+  return (wanted + unit - 1) / unit * unit;
 }
 
 namespace {

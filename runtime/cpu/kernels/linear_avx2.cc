@@ -74,8 +74,6 @@ struct Ops {
   }
 };
 
-constexpr int64_t kPrefetchElements = 512;
-
 #include "runtime/cpu/kernels/linear_tile-inl.h"
 
 }  // namespace

@@ -67,8 +67,6 @@ struct Ops {
   }
 };
 
-constexpr int64_t kPrefetchElements = 0;
-
 #include "runtime/cpu/kernels/linear_tile-inl.h"
 
 }  // namespace

@@ -224,7 +224,8 @@ class MoeExperts : public PreparedDispatch {
                 const std::byte* inputs, bool relu2, float* outputs) const {
     const PackedMatrix any = Matrix(weight, 0, n, k);
     const int64_t panels = any.num_panels();
-    const int64_t per_task = PanelsPerTask(panels, any.size_bytes() / panels, 1, num_threads);
+    const int64_t mean_rows = std::max<int64_t>(1, step.num_tokens() * num_picks / num_experts);
+    const int64_t per_task = PanelsPerTask(panels, any.size_bytes() / panels, mean_rows, num_threads);
     const int64_t tasks = (panels + per_task - 1) / per_task;
     step.pool->ParallelFor(num_experts * tasks, [&](int64_t task, int) {
       const int64_t expert = task / tasks, panel = task % tasks * per_task;
