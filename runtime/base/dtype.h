@@ -48,6 +48,37 @@ inline uint16_t F32ToBF16(float value) {
   return static_cast<uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
 }
 
+/// The largest finite E4M3 number; scales map the absolute maximum of a tensor to it.
+inline constexpr float kF8E4M3Max = 448.0f;
+
+/// E4M3 of the OCP 8-bit floating point specification (1.0, section 5): exponent bias 7, subnormals down to 2^-9, no
+/// infinity, NaN at 0x7F and 0xFF. Exact; a NaN stays one with its sign.
+inline float F8E4M3ToF32(uint8_t bits) {
+  const uint32_t sign = uint32_t{bits & 0x80u} << 24, magnitude = bits & 0x7Fu;
+  // Multiplying by 2^120 moves the exponent from bias 7 to bias 127 and makes subnormals normal, exactly.
+  const float value = std::bit_cast<float>(magnitude << 20) * 0x1p120f;
+  return std::bit_cast<float>(sign | (magnitude == 0x7Fu ? 0x7FC00000u : std::bit_cast<uint32_t>(value)));
+}
+
+/// Rounds to nearest even and saturates: what exceeds 448, infinities too, becomes 448. A NaN stays one.
+inline uint8_t F32ToF8E4M3(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value), sign = (bits >> 24) & 0x80u, magnitude = bits & 0x7FFFFFFFu;
+  constexpr uint32_t kMax = std::bit_cast<uint32_t>(kF8E4M3Max), kMinNormal = std::bit_cast<uint32_t>(0x1p-6f);
+  const uint32_t kept = magnitude < kMax ? magnitude : kMax;
+  const uint32_t normal = (kept - (120u << 23) + 0x7FFFFu + ((kept >> 20) & 1u)) >> 20;
+  // In [2^14, 2^15) floats are 2^-9 apart, as subnormals are: the adder rounds.
+  const uint32_t subnormal = std::bit_cast<uint32_t>(std::bit_cast<float>(kept) + 0x1p14f) - (141u << 23);
+  const uint32_t finite = kept < kMinNormal ? subnormal : normal;
+  return static_cast<uint8_t>(sign | (magnitude > 0x7F800000u ? 0x7Fu : finite));
+}
+
+/// The scale that maps an absolute maximum to the largest E4M3 number: x is stored as e4m3(x / scale). Never below the
+/// smallest normal float, so that a tensor of zeros has a scale too.
+inline float F8E4M3Scale(float absolute_maximum) {
+  const float scale = absolute_maximum / kF8E4M3Max;
+  return scale > 0x1p-126f ? scale : 0x1p-126f;
+}
+
 /// IEEE 754 binary16 to float32, exact, subnormals, infinities and NaNs included.
 float F16ToF32(uint16_t bits);
 

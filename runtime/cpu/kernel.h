@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -85,6 +86,9 @@ struct StepContext {
   std::byte* row_arena;                     ///< 64-byte aligned
   std::byte* scratch;                       ///< 64-byte aligned, at least the largest ScratchBytes() of the program
   ThreadPool* pool;
+  /// Sees what enters the second matrix of each expert, [F] a row, which is in no buffer. One thread, rows of an expert
+  /// in the order of their tokens. Null: nobody asks.
+  const std::function<void(int64_t expert, std::span<const float> row)>* expert_hidden = nullptr;
 
   int64_t num_tokens() const { return static_cast<int64_t>(tokens.size()); }
   int64_t num_rows() const { return static_cast<int64_t>(output_rows.size()); }

@@ -47,6 +47,39 @@ HWY_INLINE void StoreUpTo(FloatVector v, float* p, int64_t n) {
   }
 }
 
+using Words = hn::RebindToUnsigned<Floats>;
+using Bytes = hn::Rebind<uint8_t, Floats>;
+
+/// kLanes E4M3 numbers as floats, exactly (runtime/base/dtype.h has the scalar form of both conversions).
+HWY_INLINE FloatVector DecodeE4M3(const uint8_t* p) {
+  constexpr Words words;
+  const auto bits = hn::PromoteTo(words, hn::LoadU(Bytes(), p));
+  const auto magnitude = hn::And(bits, hn::Set(words, 0x7Fu));
+  const auto sign = hn::ShiftLeft<24>(hn::And(bits, hn::Set(words, 0x80u)));
+  const FloatVector value =
+      hn::Mul(hn::BitCast(kFloats, hn::ShiftLeft<20>(magnitude)), hn::Set(kFloats, 0x1p120f));
+  const auto finite = hn::BitCast(words, value);
+  const auto is_nan = hn::Eq(magnitude, hn::Set(words, 0x7Fu));
+  return hn::BitCast(kFloats, hn::Or(sign, hn::IfThenElse(is_nan, hn::Set(words, 0x7FC00000u), finite)));
+}
+
+/// Rounds kLanes floats to E4M3: nearest even, saturating, NaN kept.
+HWY_INLINE void EncodeE4M3(FloatVector v, uint8_t* p) {
+  constexpr Words words;
+  const auto bits = hn::BitCast(words, v);
+  const auto sign = hn::And(hn::ShiftRight<24>(bits), hn::Set(words, 0x80u));
+  const auto magnitude = hn::And(bits, hn::Set(words, 0x7FFFFFFFu));
+  const auto kept = hn::Min(magnitude, hn::Set(words, 0x43E00000u));  // 448
+  const auto odd = hn::And(hn::ShiftRight<20>(kept), hn::Set(words, 1u));
+  const auto normal = hn::ShiftRight<20>(hn::Add(hn::Add(kept, odd), hn::Set(words, 0x7FFFFu - (120u << 23))));
+  const FloatVector shifted = hn::Add(hn::BitCast(kFloats, kept), hn::Set(kFloats, 0x1p14f));
+  const auto subnormal = hn::Sub(hn::BitCast(words, shifted), hn::Set(words, 141u << 23));
+  const auto finite = hn::IfThenElse(hn::Lt(kept, hn::Set(words, 0x3C800000u)), subnormal, normal);  // 2^-6
+  const auto is_nan = hn::Gt(magnitude, hn::Set(words, 0x7F800000u));
+  const auto code = hn::Or(sign, hn::IfThenElse(is_nan, hn::Set(words, 0x7Fu), finite));
+  hn::StoreU(hn::DemoteTo(Bytes(), hn::BitCast(hn::RebindToSigned<Words>(), code)), Bytes(), p);
+}
+
 /// x * sigmoid(x). Highway's exponential is valid up to 104; above 88 the result is below 1e-36 anyway.
 HWY_INLINE FloatVector Silu(FloatVector x) {
   const FloatVector exponent = hn::Min(hn::Neg(x), hn::Set(kFloats, 88.0f));
