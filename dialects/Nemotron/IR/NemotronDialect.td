@@ -27,10 +27,10 @@ def Nemotron_Dialect : Dialect {
 
     **Numbers.** Activations are f32 or bf16, one row a token. Vectors (norms, biases, `A_log`, `D`, `dt_bias`) are used
     in f32 whatever their type. A `linear` whose weight is bf16 rounds its input to bf16 (nearest even); products are
-    exact, sums are f32.
+    exact, sums are f32. A `scaled_matmul` multiplies 8-bit floats (f8E4M3FN), which stand for themselves times a scale.
 
     **Weights** are read with `get_weight` and changed with weight transforms (`cast`, `concat`, `stack`, `slice`,
-    `transpose`, `reshape`), which are carried out tensor by tensor while the plan is written.
+    `transpose`, `reshape`, `quantize_weight` and its like), which are carried out tensor by tensor while the plan is written.
 
     **States** are named by symbol. Ops that use one declare a read and a write of that symbol, so that no pass may
     drop, duplicate or reorder them.
@@ -64,6 +64,15 @@ def Nemotron_ActivationAttr : EnumAttr<Nemotron_Dialect, Nemotron_Activation, "a
   let assemblyFormat = "`<` $value `>`";
 }
 
+def Nemotron_Scaling : I32EnumAttr<"Scaling", "where the scale of quantized activations comes from", [
+    I32EnumAttrCase<"Token", 0, "token">, I32EnumAttrCase<"Step", 1, "step">, I32EnumAttrCase<"Static", 2, "static">]> {
+  let cppNamespace = "::nemotron::ir";
+  let genSpecializedAttr = 0;
+}
+def Nemotron_ScalingAttr : EnumAttr<Nemotron_Dialect, Nemotron_Scaling, "scaling"> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
 // Operand types. [T, D] has a dynamic first and a static second dimension; weights are static.
 def Nemotron_Float : AnyTypeOf<[F32, BF16, F16]>;
 class Nemotron_TensorOf<list<Type> types, list<Pred> preds, string summary>
@@ -80,8 +89,16 @@ def Nemotron_Activations : Nemotron_TensorOf<[F32, BF16], [Nemotron_RankedPred, 
                                              "activations [T, D] of f32 or bf16 values">;
 def Nemotron_Indices : Nemotron_TensorOf<[I32], [Nemotron_RankedPred, Nemotron_IsRank<2>, Nemotron_IsRagged],
                                          "indices [T, k] of i32 values">;
-def Nemotron_Weight : Nemotron_TensorOf<[F32, BF16, F16], [Nemotron_RankedPred, Nemotron_IsStatic],
+def Nemotron_F8Activations : Nemotron_TensorOf<[F8E4M3FN], [Nemotron_RankedPred, Nemotron_IsRank<2>, Nemotron_IsRagged],
+                                               "activations [T, D] of f8E4M3FN values">;
+def Nemotron_RowScales : Nemotron_TensorOf<[F32], [Nemotron_RankedPred, Nemotron_IsRank<2>, Nemotron_IsRagged,
+                                                   CPred<"::llvm::cast<::mlir::RankedTensorType>($_self)"
+                                                         ".getDimSize(1) == 1">],
+                                           "scales of rows [T, 1] of f32 values">;
+def Nemotron_Weight : Nemotron_TensorOf<[F32, BF16, F16, F8E4M3FN], [Nemotron_RankedPred, Nemotron_IsStatic],
                                         "weight of static shape">;
+def Nemotron_FloatWeight : Nemotron_TensorOf<[F32, BF16, F16], [Nemotron_RankedPred, Nemotron_IsStatic],
+                                             "weight of static shape of f32, bf16 or f16 values">;
 def Nemotron_Channels : Nemotron_TensorOf<[F32, BF16, F16],
                                           [Nemotron_RankedPred, Nemotron_IsRank<1>, Nemotron_IsStatic],
                                           "vector [D] of static size">;
@@ -90,5 +107,10 @@ def Nemotron_Matrix : Nemotron_TensorOf<[F32, BF16, F16], [Nemotron_RankedPred, 
 def Nemotron_Matrices : Nemotron_TensorOf<[F32, BF16, F16],
                                           [Nemotron_RankedPred, Nemotron_IsRank<3>, Nemotron_IsStatic],
                                           "matrices [E, out, in] of static shape">;
+def Nemotron_F8Matrix : Nemotron_TensorOf<[F8E4M3FN], [Nemotron_RankedPred, Nemotron_IsRank<2>, Nemotron_IsStatic],
+                                          "matrix [out, in] of static shape of f8E4M3FN values">;
+def Nemotron_F8Matrices : Nemotron_TensorOf<[F8E4M3FN],
+                                            [Nemotron_RankedPred, Nemotron_IsRank<3>, Nemotron_IsStatic],
+                                            "matrices [E, out, in] of static shape of f8E4M3FN values">;
 
 #endif // NEMOTRON_DIALECT_TD

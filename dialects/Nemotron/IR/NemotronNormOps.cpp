@@ -4,8 +4,7 @@
 using namespace mlir;
 using namespace nemotron::ir;
 
-/// A vector that scales or shifts channels has one element for each.
-static LogicalResult verifyChannels(Operation *op, Tensor activations, Tensor vector, StringRef name) {
+LogicalResult nemotron::ir::verifyChannels(Operation *op, Tensor activations, Tensor vector, StringRef name) {
   if (dim(vector, 0) == width(activations)) {
     return success();
   }

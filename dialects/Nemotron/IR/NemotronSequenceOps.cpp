@@ -1,6 +1,8 @@
 //===- NemotronSequenceOps.cpp - verifiers of ops that mix tokens of a sequence -----------------------------------===//
 #include "dialects/Nemotron/IR/VerifierUtils.h"
 
+#include "mlir/IR/TypeUtilities.h"
+
 using namespace mlir;
 
 namespace nemotron::ir {
@@ -51,12 +53,24 @@ LogicalResult AttentionOp::verify() {
     return emitOpError("result is ") << getResult().getType() << ", expected the type of query, "
                                      << getQuery().getType();
   }
-  return success();
+  if (getKeyScale() && failed(verifyScale(*this, "key_scale", *getKeyScale()))) { // attention_c7
+    return failure();
+  }
+  return getValueScale() ? verifyScale(*this, "value_scale", *getValueScale()) : success(); // attention_c7
 }
 
 LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
   int64_t shape[] = {2, static_cast<int64_t>(getNumKvHeads()), static_cast<int64_t>(getHeadDim())};
-  return verifyStateUse(*this, symbols, getStateAttr(), StateKind::KvCache, shape); // attention_c5
+  if (failed(verifyStateUse(*this, symbols, getStateAttr(), StateKind::KvCache, shape))) { // attention_c5
+    return failure();
+  }
+  Type cache = symbols.lookupNearestSymbolFrom<StateDeclOp>(*this, getStateAttr()).getType();
+  const bool needsScales = getElementTypeOrSelf(cache).isFloat8E4M3FN();
+  if (getKeyScale().has_value() != needsScales || getValueScale().has_value() != needsScales) { // attention_c6
+    return emitOpError("has a cache of ")
+           << cache << ", expected " << (needsScales ? "" : "no ") << "key_scale and value_scale";
+  }
+  return success();
 }
 
 LogicalResult CausalConv1dOp::verify() {

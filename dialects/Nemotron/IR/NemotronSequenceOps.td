@@ -40,7 +40,8 @@ def Nemotron_AttentionOp : Nemotron_StateOp<"attention"> {
 
     (C1) `dim(query, 1) = num_heads * head_dim`. (C2) `dim(key, 1) = dim(value, 1) = num_kv_heads * head_dim`.
     (C3) `num_kv_heads` divides `num_heads`. (C4) `result` has the type of `query`. (C5) `state` is a `kv_cache` of
-    [2, num_kv_heads, head_dim].
+    [2, num_kv_heads, head_dim]. (C6) `key_scale` and `value_scale` are there if and only if the cache is of 8-bit
+    floats: a key k is stored as f8E4M3FN(k / key_scale). (C7) They are positive and finite.
 
     ```mlir
     %o = nemotron.attention %q, %k, %v of %batch cache @layers.7.kv
@@ -52,7 +53,8 @@ def Nemotron_AttentionOp : Nemotron_StateOp<"attention"> {
                        Nemotron_BatchType:$batch, FlatSymbolRefAttr:$state,
                        ConfinedAttr<I64Attr, [IntPositive]>:$num_heads,
                        ConfinedAttr<I64Attr, [IntPositive]>:$num_kv_heads,
-                       ConfinedAttr<I64Attr, [IntPositive]>:$head_dim, F32Attr:$scale);
+                       ConfinedAttr<I64Attr, [IntPositive]>:$head_dim, F32Attr:$scale,
+                       OptionalAttr<F32Attr>:$key_scale, OptionalAttr<F32Attr>:$value_scale);
   let results = (outs Nemotron_Activations:$result);
   let assemblyFormat = [{
     $query `,` $key `,` $value `of` $batch `cache` $state attr-dict `:` functional-type(operands, results)

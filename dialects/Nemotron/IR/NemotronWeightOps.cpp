@@ -12,8 +12,8 @@ namespace nemotron::ir {
 LogicalResult WeightDeclOp::verify() {
   auto type = cast<RankedTensorType>(getType());
   Type element = type.getElementType();
-  if (!type.hasStaticShape() || !(element.isF32() || element.isBF16() || element.isF16())) { // weight_c1
-    return emitOpError("has type ") << type << ", expected a static tensor of f32, bf16 or f16";
+  if (!type.hasStaticShape() || !(element.isF32() || element.isBF16() || element.isF16() || element.isFloat8E4M3FN())) {
+    return emitOpError("has type ") << type << ", expected a static tensor of f32, bf16, f16 or f8E4M3FN"; // weight_c1
   }
   if (getSource().empty()) { // weight_c2
     return emitOpError("has an empty source, expected the name of a tensor of the checkpoint");
@@ -33,8 +33,11 @@ LogicalResult verifyStateType(StateKind kind, Type stateType, function_ref<InFli
   if (kind == StateKind::KvCache && type.getDimSize(0) != 2) { // state_c3
     return emitError() << "has a first dimension of " << type.getDimSize(0) << ", a kv_cache has 2 (keys, values)";
   }
-  if (!type.getElementType().isF32() && !type.getElementType().isBF16()) { // state_c4
-    return emitError() << "has elements of " << type.getElementType() << ", expected f32 or bf16";
+  Type element = type.getElementType();
+  bool isCache = kind == StateKind::KvCache;
+  if (!element.isF32() && !element.isBF16() && !(isCache && element.isFloat8E4M3FN())) { // state_c4
+    return emitError() << "has elements of " << element << ", expected f32"
+                       << (isCache ? ", bf16 or f8E4M3FN" : " or bf16");
   }
   return success();
 }

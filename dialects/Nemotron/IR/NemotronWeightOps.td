@@ -10,7 +10,7 @@ def Nemotron_WeightDeclOp : Nemotron_Op<"weight", [Symbol]> {
     Refers to bytes in the checkpoint, never holds them. `source` is the name of the tensor there; `type` is its type
     on disk.
 
-    (C1) `type` is a static tensor of f32, bf16 or f16. (C2) `source` is not empty.
+    (C1) `type` is a static tensor of f32, bf16, f16 or f8E4M3FN. (C2) `source` is not empty.
 
     ```mlir
     nemotron.weight @layers.3.in_proj : tensor<18560x4096xbf16> from "backbone.layers.3.mixer.in_proj.weight"
@@ -28,7 +28,7 @@ def Nemotron_StateDeclOp : Nemotron_Op<"state", [Symbol]> {
     sequence [H, P, N].
 
     (C1) `type` is a static tensor. (C2) Its rank is 3 for `kv_cache` and `ssm`, 2 for `conv`. (C3) The first dimension
-    of `kv_cache` is 2. (C4) Elements are f32 or bf16.
+    of `kv_cache` is 2. (C4) Elements are f32 or bf16, of a `kv_cache` also f8E4M3FN.
 
     ```mlir
     nemotron.state @layers.0.ssm ssm : tensor<128x64x128xf32>
@@ -62,8 +62,8 @@ def Nemotron_CastOp : Nemotron_WeightOp<"cast", [SameOperandsAndResultShape]> {
     %f = nemotron.cast %w : tensor<192xbf16> to tensor<192xf32>
     ```
   }];
-  let arguments = (ins Nemotron_Weight:$input);
-  let results = (outs Nemotron_Weight:$result);
+  let arguments = (ins Nemotron_FloatWeight:$input);
+  let results = (outs Nemotron_FloatWeight:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `to` type($result)";
   let hasFolder = 1;
 }

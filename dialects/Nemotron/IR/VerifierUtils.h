@@ -16,6 +16,12 @@ inline int64_t width(Tensor activations) { return dim(activations, 1); }
 /// Whether `value` is `a * b`, for positive `a` and `b` of any size.
 inline bool isProduct(int64_t value, int64_t a, int64_t b) { return value % a == 0 && value / a == b; }
 
+/// A vector that scales or shifts channels has one element for each.
+llvm::LogicalResult verifyChannels(mlir::Operation *op, Tensor activations, Tensor vector, llvm::StringRef name);
+
+/// A scale is positive and finite.
+llvm::LogicalResult verifyScale(mlir::Operation *op, llvm::StringRef name, const llvm::APFloat &scale);
+
 /// `state` names a `nemotron.state` of this kind and shape. The error goes to `op`.
 llvm::LogicalResult verifyStateUse(mlir::Operation *op, mlir::SymbolTableCollection &symbols,
                                    mlir::FlatSymbolRefAttr state, StateKind kind, llvm::ArrayRef<int64_t> shape);
