@@ -17,20 +17,21 @@ struct FuseLinearActivationPass : public impl::FuseLinearActivationPassBase<Fuse
     SmallVector<ir::Relu2Op> activations;
     getOperation().walk([&](ir::Relu2Op relu2) { activations.push_back(relu2); });
     for (ir::Relu2Op relu2 : activations) {
-      auto linear = relu2.getInput().getDefiningOp<ir::LinearOp>();
-      if (linear && linear->hasOneUse() && linear.getActivation() == ir::Activation::None) {
-        fuse(linear, relu2);
-        ++numFused;
-      }
+      numFused += fuse<ir::LinearOp>(relu2) || fuse<ir::ScaledMatmulOp>(relu2);
     }
   }
 
 private:
-  void fuse(ir::LinearOp linear, ir::Relu2Op relu2) {
+  template <typename LinearOp> bool fuse(ir::Relu2Op relu2) {
+    auto linear = relu2.getInput().template getDefiningOp<LinearOp>();
+    if (!linear || !linear->hasOneUse() || linear.getActivation() != ir::Activation::None) {
+      return false;
+    }
     linear->setLoc(fuseLocations({linear, relu2}));
     inheritLayer(linear, {linear, relu2});
     linear.setActivation(ir::Activation::Relu2);
     IRRewriter(&getContext()).replaceOp(relu2, linear.getResult());
+    return true;
   }
 };
 

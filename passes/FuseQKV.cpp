@@ -13,30 +13,40 @@ namespace nemotron::passes {
 
 namespace {
 
-/// The linear that `value` comes from, if there is nothing but a rotary embedding on the way.
-ir::LinearOp findLinear(Value value) {
+/// The matrix product that `value` comes from, a `linear` or a `scaled_matmul`, if there is nothing but a rotary
+/// embedding on the way.
+template <typename LinearOp> LinearOp findLinear(Value value) {
   if (auto rotary = value.getDefiningOp<ir::RotaryEmbeddingOp>()) {
     value = rotary.getInput();
   }
-  return value.getDefiningOp<ir::LinearOp>();
+  return value.getDefiningOp<LinearOp>();
 }
 
-Type biasType(ir::LinearOp linear) { return linear.getBias() ? getElementTypeOrSelf(linear.getBias()) : Type(); }
+/// Null if there is no value.
+Type elementTypeOf(Value value) { return value ? getElementTypeOrSelf(value) : Type(); }
+
+bool haveSameInput(ir::LinearOp a, ir::LinearOp b) {
+  return a.getInput() == b.getInput() && a.getSplitInput() == b.getSplitInput();
+}
+
+bool haveSameInput(ir::ScaledMatmulOp a, ir::ScaledMatmulOp b) {
+  return a.getInput() == b.getInput() && a.getInputScale() == b.getInputScale();
+}
 
 /// Whether rows of the matrices of `a` and `b` may stand in one matrix.
-bool canJoin(ir::LinearOp a, ir::LinearOp b) {
-  return a.getInput() == b.getInput() && a->getBlock() == b->getBlock() && a.getActivation() == b.getActivation() &&
-         a.getSplitInput() == b.getSplitInput() && biasType(a) == biasType(b) &&
-         getElementTypeOrSelf(a.getWeight()) == getElementTypeOrSelf(b.getWeight()) &&
-         getElementTypeOrSelf(a.getResult()) == getElementTypeOrSelf(b.getResult());
+template <typename LinearOp> bool canJoin(LinearOp a, LinearOp b) {
+  return haveSameInput(a, b) && a->getBlock() == b->getBlock() && a.getActivation() == b.getActivation() &&
+         elementTypeOf(a.getBias()) == elementTypeOf(b.getBias()) &&
+         elementTypeOf(a.getWeight()) == elementTypeOf(b.getWeight()) &&
+         elementTypeOf(a.getResult()) == elementTypeOf(b.getResult());
 }
 
-/// The linears of query, key and value, each once, in this order. Empty if there are not at least two that can be
-/// joined.
-SmallVector<ir::LinearOp> findLinears(ir::AttentionOp attention) {
-  SmallVector<ir::LinearOp> linears;
+/// The products that give query, key and value, each once, in this order. Empty if there are not at least two that can
+/// be joined.
+template <typename LinearOp> SmallVector<LinearOp> findLinears(ir::AttentionOp attention) {
+  SmallVector<LinearOp> linears;
   for (Value value : {attention.getQuery(), attention.getKey(), attention.getValue()}) {
-    ir::LinearOp linear = findLinear(value);
+    auto linear = findLinear<LinearOp>(value);
     if (!linear || (!linears.empty() && !canJoin(linears.front(), linear))) {
       return {};
     }
@@ -61,11 +71,43 @@ Value concat(OpBuilder &builder, Location loc, ValueRange parts) {
   return builder.create<ir::ConcatOp>(loc, RankedTensorType::get(shape, first.getElementType()), parts);
 }
 
+/// A scale for each row of the matrix of `matmul`.
+Value rowScales(OpBuilder &builder, ir::ScaledMatmulOp matmul) {
+  RankedTensorType type = matmul.getWeightScale().getType();
+  const int64_t rows = matmul.getWeight().getType().getDimSize(0);
+  if (type.getDimSize(0) == rows) {
+    return matmul.getWeightScale();
+  }
+  auto scales =
+      builder.create<ir::BroadcastOp>(matmul.getWeightScale().getLoc(), type.clone({rows}), matmul.getWeightScale());
+  inheritLayer(scales, {matmul});
+  return scales;
+}
+
+Operation *createJoined(OpBuilder &builder, Location loc, Type type, ArrayRef<ir::LinearOp> linears, Value weight,
+                        Value bias) {
+  ir::LinearOp first = linears.front();
+  return builder.create<ir::LinearOp>(loc, type, first.getInput(), weight, bias, first.getActivationAttr(),
+                                      first.getSplitInputAttr());
+}
+
+/// Matrices of one scale each keep them, as scales of their rows.
+Operation *createJoined(OpBuilder &builder, Location loc, Type type, ArrayRef<ir::ScaledMatmulOp> linears, Value weight,
+                        Value bias) {
+  SmallVector<Value> scales =
+      llvm::map_to_vector(linears, [&](ir::ScaledMatmulOp matmul) { return rowScales(builder, matmul); });
+  Value scale = concat(builder, loc, scales);
+  inheritLayer(scale.getDefiningOp(), {linears.front()});
+  ir::ScaledMatmulOp first = linears.front();
+  return builder.create<ir::ScaledMatmulOp>(loc, type, first.getInput(), first.getInputScale(), weight, scale, bias,
+                                            first.getActivationAttr());
+}
+
 /// "layers.3.qkv_proj" for locations such as "layers.3.q_proj"; empty if the linears are named by another pattern.
-std::string joinedName(ArrayRef<ir::LinearOp> linears) {
+std::string joinedName(ArrayRef<Operation *> linears) {
   StringRef common;
-  for (ir::LinearOp linear : linears) {
-    auto loc = dyn_cast<NameLoc>(linear.getLoc());
+  for (Operation *linear : linears) {
+    auto loc = dyn_cast<NameLoc>(linear->getLoc());
     StringRef prefix = loc ? loc.getName().getValue().rsplit('.').first : StringRef();
     if (prefix.empty() || (linear != linears.front() && prefix != common)) {
       return "";
@@ -81,25 +123,26 @@ struct FuseQKVPass : public impl::FuseQKVPassBase<FuseQKVPass> {
     SmallVector<ir::AttentionOp> attentions;
     getOperation().walk([&](ir::AttentionOp attention) { attentions.push_back(attention); });
     for (ir::AttentionOp attention : attentions) {
-      SmallVector<ir::LinearOp> linears = findLinears(attention);
-      numFused += !linears.empty() && fuse(linears, dominance);
+      numFused += fuse(findLinears<ir::LinearOp>(attention), dominance) ||
+                  fuse(findLinears<ir::ScaledMatmulOp>(attention), dominance);
     }
   }
 
 private:
-  bool fuse(ArrayRef<ir::LinearOp> linears, DominanceInfo &dominance) {
-    SmallVector<Value> weights, biases;
-    SmallVector<Operation *> group;
-    for (ir::LinearOp linear : linears) {
-      weights.push_back(linear.getWeight());
-      if (linear.getBias()) {
-        biases.push_back(linear.getBias());
-      }
-      group.push_back(linear);
+  template <typename LinearOp> bool fuse(const SmallVector<LinearOp> &linears, DominanceInfo &dominance) {
+    if (linears.empty()) {
+      return false;
     }
+    SmallVector<Operation *> group(linears.begin(), linears.end());
     llvm::sort(group, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
     Operation *point = group.front();
-    auto transforms = transformsToHoist(llvm::to_vector(llvm::concat<Value>(weights, biases)), point, dominance);
+    SmallVector<Value> weights;
+    for (LinearOp linear : linears) {
+      // What the products share, their input, is known at the first of them.
+      llvm::copy_if(linear->getOperands(), std::back_inserter(weights),
+                    [&](Value operand) { return !llvm::is_contained(point->getOperands(), operand); });
+    }
+    auto transforms = transformsToHoist(weights, point, dominance);
     if (!transforms) {
       return false;
     }
@@ -108,35 +151,40 @@ private:
       rewriter.moveOpBefore(transform, point);
     }
     rewriter.setInsertionPoint(point);
-    ir::SplitOp split = createJoined(rewriter, linears, weights, biases, group);
+    ir::SplitOp split = join<LinearOp>(rewriter, linears, group);
     for (auto [linear, part] : llvm::zip_equal(linears, split.getResults())) {
       rewriter.replaceOp(linear, part);
     }
     return true;
   }
 
-  /// One linear with all rows, split into the results of `linears`.
-  static ir::SplitOp createJoined(OpBuilder &builder, ArrayRef<ir::LinearOp> linears, ValueRange weights,
-                                  ValueRange biases, ArrayRef<Operation *> group) {
+  /// One product with all rows, split into the results of `linears`.
+  template <typename LinearOp>
+  static ir::SplitOp join(OpBuilder &builder, ArrayRef<LinearOp> linears, ArrayRef<Operation *> group) {
     Location parts = fuseLocations(group);
-    std::string name = joinedName(linears);
+    std::string name = joinedName(SmallVector<Operation *>(linears.begin(), linears.end()));
     auto locationOf = [&](StringRef suffix) -> Location {
       return name.empty() ? parts : NameLoc::get(builder.getStringAttr(name + suffix), parts);
     };
     Location loc = locationOf("");
+    SmallVector<Value> weights, biases;
+    SmallVector<Type> types;
+    for (LinearOp linear : linears) {
+      weights.push_back(linear.getWeight());
+      if (linear.getBias()) {
+        biases.push_back(linear.getBias());
+      }
+      types.push_back(linear.getType());
+    }
     Value weight = concat(builder, loc, weights);
     Value bias = biases.empty() ? Value() : concat(builder, locationOf(".bias"), biases);
-    ir::LinearOp first = linears.front();
     int64_t width = cast<RankedTensorType>(weight.getType()).getDimSize(0);
-    Type type = first.getType().clone({ShapedType::kDynamic, width});
-    auto joined = builder.create<ir::LinearOp>(loc, type, first.getInput(), weight, bias, first.getActivationAttr(),
-                                               first.getSplitInputAttr());
-    SmallVector<Type> types =
-        llvm::map_to_vector(linears, [](ir::LinearOp linear) -> Type { return linear.getType(); });
-    auto split = builder.create<ir::SplitOp>(loc, types, joined);
-
+    LinearOp first = linears.front();
+    Operation *joined =
+        createJoined(builder, loc, first.getType().clone({ShapedType::kDynamic, width}), linears, weight, bias);
+    auto split = builder.create<ir::SplitOp>(loc, types, joined->getResult(0));
     for (Operation *op :
-         {weight.getDefiningOp(), bias ? bias.getDefiningOp() : nullptr, joined.getOperation(), split.getOperation()}) {
+         {weight.getDefiningOp(), bias ? bias.getDefiningOp() : nullptr, joined, split.getOperation()}) {
       if (op) {
         inheritLayer(op, group);
       }

@@ -110,6 +110,72 @@ def FuseScanNormPass : Pass<"nemotron-fuse-scan-norm", "::mlir::func::FuncOp"> {
   let statistics = [Statistic<"numFused", "num-fused", "Scans fused">];
 }
 
+def QuantizePass : Pass<"nemotron-quantize", "::mlir::ModuleOp"> {
+  let summary = "Turn matrix products into products of 8-bit floats, as a recipe says";
+  let description = [{
+    Halves the bytes of the matrices that the recipe names (docs/quantization.md). Works on the ops of a frontend,
+    before fusion, so that patterns see the names of the checkpoint. What becomes of a weight is IR: it is carried out
+    while the plan is written, from the type on disk, without a rounding to bf16 on the way.
+
+    ```mlir
+    %y = nemotron.linear %x, %w      ->     %s = nemotron.absmax_scale %w
+                                            %q = nemotron.quantize_weight %w, %s
+                                            %a, %t = nemotron.quantize %x {scaling = #nemotron.scaling<token>}
+                                            %y = nemotron.scaled_matmul %a scaled %t, %q scaled %s
+    ```
+
+    Experts become `scaled_moe_experts`, which quantize what enters their matrices themselves. A product whose op has
+    the attribute `nemotron.input_scale`, a number from a calibration, gets static scaling (for experts also
+    `nemotron.hidden_scale`, of what enters the second matrix). With `kv-cache=e4m3`, or a recipe that says so, the KV
+    cache holds 8-bit floats, with the scales that attributes `nemotron.key_scale` and `nemotron.value_scale` of an
+    attention give, else `kv-scale`.
+
+    Products that are scaled already, routers and the embedding are left alone. Errors: a recipe that does not parse, a
+    pattern that matches nothing, a static scale or a scale of a cache that nothing gives, a recipe that quantizes
+    nothing. A layer is told by the attribute `nemotron.layer`, a name by the location of the op.
+  }];
+  let options = [
+    Option<"recipe", "recipe", "std::string", "", "Name of a built-in recipe, or a file">,
+    Option<"kvCache", "kv-cache", "std::string", "", "Type of the KV cache: e4m3, or empty: as the recipe says">,
+    Option<"kvScale", "kv-scale", "float", "0.0f", "Scale of keys and values that no calibration gives; 0: none">
+  ];
+  let statistics = [Statistic<"numQuantized", "num-quantized", "Products quantized">,
+                    Statistic<"numKept", "num-kept", "Products left alone">];
+}
+
+def FuseActivationQuantizePass : Pass<"nemotron-fuse-activation-quantize", "::mlir::func::FuncOp"> {
+  let summary = "Apply a squared ReLU while its result is quantized";
+  let description = [{
+    Saves one write and one read of [T, F] and one dispatch where the activation cannot go into the product before it
+    without leaving the quantization alone.
+
+    ```mlir
+    %u = nemotron.relu2 %x         ->     %q, %s = nemotron.quantize %x {activation = #nemotron.activation<relu2>, ...}
+    %q, %s = nemotron.quantize %u
+    ```
+
+    A relu2 whose result has another use is left alone, and so is a quantize that has an activation already.
+  }];
+  let statistics = [Statistic<"numFused", "num-fused", "Activations fused">];
+}
+
+def FuseNormQuantizePass : Pass<"nemotron-fuse-norm-quantize", "::mlir::func::FuncOp"> {
+  let summary = "Quantize the result of a norm while its row is in cache";
+  let description = [{
+    Saves one write and one read of [T, D] and one dispatch a norm; the row leaves in a quarter of its bytes.
+
+    ```mlir
+    %h, %y = nemotron.add_rms_norm %r, %a, %w      ->     %h, %q, %s = nemotron.add_rms_norm_quantize %r, %a, %w
+    %q, %s = nemotron.quantize %y
+    ```
+
+    For RMSNorm and LayerNorm, with or without the add before them. Left alone: a norm whose result has another use (a
+    router reads it too), scaling of a whole step, a quantize that applies an activation, and the gated norm of a scan,
+    whose groups are normalized by tasks that do not know the whole row.
+  }];
+  let statistics = [Statistic<"numFused", "num-fused", "Pairs fused">];
+}
+
 def DropDeadPass : Pass<"nemotron-drop-dead", "::mlir::ModuleOp"> {
   let summary = "Remove what has no influence on the result of a step";
   let description = [{

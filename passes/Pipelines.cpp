@@ -44,6 +44,9 @@ static LogicalResult addInsertion(OpPassManager &passes, const PipelineOptions &
 
 static void addFusions(OpPassManager &passes) {
   OpPassManager &step = passes.nest<func::FuncOp>();
+  // Before linears take their activations: between two quantized products the second one's quantize is the better
+  // place, which reads and writes the whole row anyway.
+  step.addPass(createFuseActivationQuantizePass());
   // These take a producer and its only reader and do not get into each other's way.
   step.addPass(createFuseConvActivationPass());
   step.addPass(createFuseLinearActivationPass());
@@ -52,6 +55,8 @@ static void addFusions(OpPassManager &passes) {
   // These tie two layers together: the sum that ends one, and the norm that begins the next.
   step.addPass(createFuseAddRMSNormPass());
   step.addPass(createFuseAddLayerNormPass());
+  // Norms are what they will be: now they may quantize what they give.
+  step.addPass(createFuseNormQuantizePass());
 }
 
 LogicalResult buildCompilePipeline(OpPassManager &passes, const PipelineOptions &options, raw_ostream &errors) {
@@ -68,6 +73,16 @@ LogicalResult buildCompilePipeline(OpPassManager &passes, const PipelineOptions 
     return failure();
   }
 
+  // Patterns of a recipe see the names of the checkpoint, one matrix each. Products of the same input then share one
+  // quantize, which the CSE below finds, and fusions know quantized products as well as others.
+  if (!options.recipe.empty() || !options.kvCache.empty()) {
+    QuantizePassOptions quantize;
+    quantize.recipe = options.recipe;
+    quantize.kvCache = options.kvCache;
+    quantize.kvScale = options.kvScale;
+    passes.addPass(createQuantizePass(quantize));
+  }
+
   // Casts to the same type go, equal reads of a weight become one, and what nobody reads goes too: fusions ask whether
   // a value has one reader, and dead readers must not count.
   passes.addPass(createCanonicalizerPass());
@@ -76,8 +91,8 @@ LogicalResult buildCompilePipeline(OpPassManager &passes, const PipelineOptions 
 
   addFusions(passes);
 
-  // Fused, but still values and no buffers: the place for passes that know about the final ops, such as a recipe that
-  // chooses which matrices to quantize. They may leave ops and weights unread, which must not get into the plan.
+  // Fused, but still values and no buffers: the place for passes that know about the final ops. They may leave ops and
+  // weights unread, which must not get into the plan.
   if (failed(addInsertion(passes, options, kAfterFusion, errors))) {
     return failure();
   }
@@ -110,6 +125,10 @@ namespace {
 /// `PipelineOptions` as options of a textual pipeline.
 struct TextualOptions : public PassPipelineOptions<TextualOptions> {
   Option<std::string> target{*this, "target", llvm::cl::desc("Device that the program runs on"), llvm::cl::init("cpu")};
+  Option<std::string> recipe{*this, "quantize", llvm::cl::desc("Recipe of quantization: a name or a file")};
+  Option<std::string> kvCache{*this, "kv-cache", llvm::cl::desc("Type of the KV cache, e4m3, if the recipe has none")};
+  Option<float> kvScale{*this, "kv-scale", llvm::cl::desc("Scale of keys and values without calibration"),
+                        llvm::cl::init(0.0f)};
   Option<std::string> beforeFusion{*this, kBeforeFusion, llvm::cl::desc("Passes to run before fusion")};
   Option<std::string> afterFusion{*this, kAfterFusion, llvm::cl::desc("Passes to run after fusion")};
   Option<std::string> afterConversion{*this, kAfterConversion,
@@ -118,6 +137,9 @@ struct TextualOptions : public PassPipelineOptions<TextualOptions> {
   PipelineOptions get() const {
     PipelineOptions options;
     options.target = target;
+    options.recipe = recipe;
+    options.kvCache = kvCache;
+    options.kvScale = kvScale;
     options.insertions[kBeforeFusion.str()] = beforeFusion;
     options.insertions[kAfterFusion.str()] = afterFusion;
     options.insertions[kAfterConversion.str()] = afterConversion;

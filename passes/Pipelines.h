@@ -16,6 +16,9 @@ llvm::ArrayRef<llvm::StringRef> extensionPoints();
 
 struct PipelineOptions {
   std::string target = "cpu"; ///< name of a `plan::Target`
+  std::string recipe;         ///< of `nemotron-quantize`; empty: nothing is quantized
+  std::string kvCache;        ///< "e4m3", or empty: as the recipe says
+  float kvScale = 0;          ///< of keys and values that no calibration scales; 0: none
   /// Extension point -> textual pipeline that runs there, as of `--pass-pipeline` but without `builtin.module(...)`:
   /// `canonicalize,func.func(my-pass{option=1})`. Passes of a plugin are known once it is loaded.
   std::map<std::string, std::string> insertions;
@@ -27,7 +30,8 @@ struct PipelineOptions {
 llvm::LogicalResult buildCompilePipeline(mlir::OpPassManager &passes, const PipelineOptions &options,
                                          llvm::raw_ostream &errors);
 
-/// Makes `nemotron-compile-pipeline{target=.. before-fusion=.. after-fusion=.. after-conversion=..}` known.
+/// Makes `nemotron-compile-pipeline{target=.. quantize=.. kv-cache=.. kv-scale=.. before-fusion=.. after-fusion=..
+/// after-conversion=..}` known.
 void registerPipelines();
 
 } // namespace nemotron::passes

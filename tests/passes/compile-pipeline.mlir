@@ -1,5 +1,6 @@
 // RUN: nemotron-opt %s -nemotron-compile-pipeline | FileCheck %s
 // RUN: nemotron-opt %s -nemotron-compile-pipeline=target=cpu -dump-pass-pipeline -o /dev/null 2>&1 | FileCheck %s --check-prefix=PIPELINE
+// RUN: nemotron-opt %s '-nemotron-compile-pipeline=quantize=fp8-all kv-cache=e4m3 kv-scale=0.5' -dump-pass-pipeline -o /dev/null 2>&1 | FileCheck %s --check-prefix=QUANTIZED
 // RUN: nemotron-opt %s -o /dev/null -dump-pass-pipeline 2>&1 \
 // RUN:   -nemotron-compile-pipeline='before-fusion=inline,cse after-fusion=func.func(sccp) after-conversion=symbol-dce' \
 // RUN:   | FileCheck %s --check-prefix=INSERTED
@@ -10,12 +11,14 @@
 
 // PIPELINE:      builtin.module(
 // PIPELINE-SAME:   nemotron-drop-dead,
-// PIPELINE-SAME:   func.func(nemotron-fuse-conv-activation,nemotron-fuse-linear-activation,nemotron-fuse-scan-norm,nemotron-fuse-qkv,
-// PIPELINE-SAME:             nemotron-fuse-add-rms-norm,nemotron-fuse-add-layer-norm),
+// PIPELINE-SAME:   func.func(nemotron-fuse-activation-quantize,nemotron-fuse-conv-activation,nemotron-fuse-linear-activation,nemotron-fuse-scan-norm,nemotron-fuse-qkv,
+// PIPELINE-SAME:             nemotron-fuse-add-rms-norm,nemotron-fuse-add-layer-norm,nemotron-fuse-norm-quantize),
 // PIPELINE-SAME:   nemotron-drop-dead,convert-nemotron-to-plan{target=cpu},plan-memory{report=false},verify-plan)
 
+// QUANTIZED:     builtin.module(nemotron-quantize{kv-cache=e4m3 kv-scale=5.000000e-01 recipe=fp8-all},canonicalize
+
 // INSERTED:      builtin.module(inline{{.*}},cse,canonicalize
-// INSERTED-SAME: nemotron-fuse-add-layer-norm),func.func(sccp),canonicalize
+// INSERTED-SAME: nemotron-fuse-norm-quantize),func.func(sccp),canonicalize
 // INSERTED-SAME: convert-nemotron-to-plan{target=cpu},symbol-dce,plan-memory
 
 // TARGET:  error: no target 'abacus', expected one of: cpu

@@ -72,3 +72,12 @@ func.func @not_of_a_linear(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
 // LOC: #[[UP:.*]] = loc("up")
 // LOC: #[[RELU2:.*]] = loc("relu2")
 // LOC: #[[FUSED]] = loc(fused[#[[UP]], #[[RELU2]]])
+
+// CHECK-LABEL: @scaled
+// CHECK-NEXT:    nemotron.scaled_matmul {{.*}} {activation = #nemotron.activation<relu2>}
+// CHECK-NEXT:    return
+func.func @scaled(%x: tensor<?x4xf32>, %w: tensor<8x4xf8E4M3FN>, %s: tensor<1xf32>) -> tensor<?x8xf32> {
+  %u = nemotron.scaled_matmul %x, %w scaled %s : (tensor<?x4xf32>, tensor<8x4xf8E4M3FN>, tensor<1xf32>) -> tensor<?x8xf32>
+  %y = nemotron.relu2 %u : tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}

@@ -202,6 +202,37 @@ func.func @no_attention(%x: tensor<?x6xf32>, %w0: tensor<8x6xf32>, %w1: tensor<4
   return %a, %b : tensor<?x8xf32>, tensor<?x4xf32>
 }
 
+// Each matrix keeps its scale, as the scale of its rows; one that has scales of rows already keeps those.
+// CHECK-LABEL: @scaled
+// CHECK-DAG:     %[[W:.*]] = nemotron.concat {{.*}} -> tensor<12x6xf8E4M3FN>
+// CHECK-DAG:     %[[QS:.*]] = nemotron.broadcast %{{.*}} : tensor<1xf32> to tensor<8xf32>
+// CHECK-DAG:     %[[S:.*]] = nemotron.concat %[[QS]], %{{.*}} : (tensor<8xf32>, tensor<4xf32>) -> tensor<12xf32>
+// CHECK:         %[[QK:.*]] = nemotron.scaled_matmul %{{.*}} scaled %{{.*}}, %[[W]] scaled %[[S]]
+// CHECK-NEXT:    nemotron.split %[[QK]]
+// CHECK-NOT:     nemotron.scaled_matmul
+func.func @scaled(%x: tensor<?x6xf8E4M3FN>, %t: tensor<?x1xf32>, %wq: tensor<8x6xf8E4M3FN>, %sq: tensor<1xf32>,
+                  %wk: tensor<4x6xf8E4M3FN>, %sk: tensor<4xf32>, %batch: !nemotron.batch) -> tensor<?x8xf32> {
+  %q = nemotron.scaled_matmul %x scaled %t, %wq scaled %sq
+     : (tensor<?x6xf8E4M3FN>, tensor<?x1xf32>, tensor<8x6xf8E4M3FN>, tensor<1xf32>) -> tensor<?x8xf32>
+  %k = nemotron.scaled_matmul %x scaled %t, %wk scaled %sk
+     : (tensor<?x6xf8E4M3FN>, tensor<?x1xf32>, tensor<4x6xf8E4M3FN>, tensor<4xf32>) -> tensor<?x4xf32>
+  %o = nemotron.attention %q, %k, %k of %batch cache @kv {num_heads = 4, num_kv_heads = 2, head_dim = 2, scale = 0.5 : f32}
+     : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>, !nemotron.batch) -> tensor<?x8xf32>
+  return %o : tensor<?x8xf32>
+}
+
+// One is quantized and the other is not.
+// CHECK-LABEL: @scaled_and_not
+// CHECK-NOT:     nemotron.concat
+func.func @scaled_and_not(%x: tensor<?x6xf32>, %wq: tensor<8x6xf8E4M3FN>, %sq: tensor<1xf32>, %wk: tensor<4x6xf32>,
+                          %batch: !nemotron.batch) -> tensor<?x8xf32> {
+  %q = nemotron.scaled_matmul %x, %wq scaled %sq : (tensor<?x6xf32>, tensor<8x6xf8E4M3FN>, tensor<1xf32>) -> tensor<?x8xf32>
+  %k = nemotron.linear %x, %wk : (tensor<?x6xf32>, tensor<4x6xf32>) -> tensor<?x4xf32>
+  %o = nemotron.attention %q, %k, %k of %batch cache @kv {num_heads = 4, num_kv_heads = 2, head_dim = 2, scale = 0.5 : f32}
+     : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>, !nemotron.batch) -> tensor<?x8xf32>
+  return %o : tensor<?x8xf32>
+}
+
 // LOC-DAG: #[[Q:.*]] = loc("layers.7.q_proj")
 // LOC-DAG: #[[K:.*]] = loc("layers.7.k_proj")
 // LOC-DAG: #[[V:.*]] = loc("layers.7.v_proj")
