@@ -16,6 +16,32 @@ std::byte *Block::reserve(std::unique_ptr<std::byte[]> &bytes, size_t &capacity,
   return bytes.get();
 }
 
+void Block::swapBuffers() {
+  std::swap(input, output);
+  std::swap(inputCapacity, outputCapacity);
+}
+
+void Block::quantize() {
+  std::byte *codes = reserve(output, outputCapacity, numElements);
+  quantizeElements(from, input.get(), *scales, codes, numElements);
+  swapBuffers();
+  from = runtime::DType::kF8E4M3;
+}
+
+void Block::pack() {
+  outputSize = panels ? panels->outputBytes() : numElements * runtime::SizeOf(to);
+  if (!panels && from == to) {
+    swapBuffers(); // nothing to do: what was read is what is written
+    return;
+  }
+  std::byte *bytes = reserve(output, outputCapacity, outputSize);
+  if (panels) {
+    packPanels(*panels, input.get(), bytes);
+  } else {
+    convertElements(from, input.get(), to, bytes, numElements);
+  }
+}
+
 BlockPipeline::BlockPipeline(runtime::PlanWriter &writer, unsigned numPackers) : writer(writer) {
   // One block a packer, and one each that is read, waits to be packed, and is written.
   for (unsigned i = 0; i < numPackers + 3; ++i) {
@@ -89,18 +115,10 @@ void BlockPipeline::pack() {
       block = toPack.front();
       toPack.pop_front();
     }
-    block->outputSize = block->panels ? block->panels->outputBytes() : block->numElements * runtime::SizeOf(block->to);
-    if (!block->panels && block->from == block->to) {
-      std::swap(block->input, block->output); // nothing to do: what was read is what is written
-      std::swap(block->inputCapacity, block->outputCapacity);
-    } else {
-      std::byte *output = Block::reserve(block->output, block->outputCapacity, block->outputSize);
-      if (block->panels) {
-        packPanels(*block->panels, block->input.get(), output);
-      } else {
-        convertElements(block->from, block->input.get(), block->to, output, block->numElements);
-      }
+    if (block->scales) {
+      block->quantize();
     }
+    block->pack();
     {
       std::lock_guard lock(mutex);
       block->state = Block::State::Packed;

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "codegen/Elements.h"
 #include "codegen/cpu/Packing.h"
 #include "runtime/base/status.h"
 #include "runtime/plan/plan_writer.h"
@@ -27,22 +28,27 @@ struct Block {
   // Filled in by the reader.
   std::unique_ptr<std::byte[]> input;
   runtime::DType from, to;
-  int64_t numElements = 0;        ///< of the input
-  std::optional<PanelRun> panels; ///< how it is packed; else elements are only converted
+  int64_t numElements = 0;         ///< of the input
+  std::optional<RunScales> scales; ///< to quantize the input with, which comes first
+  std::optional<PanelRun> panels;  ///< how it is packed then; else elements are only converted
   bool beginsSegment = false;
   schema::Segment *endsSegment = nullptr; ///< where to say where the segment lies, if this is its last block
 
 private:
   friend class BlockPipeline;
   enum class State { Free, Reading, Queued, Packed };
+  void swapBuffers();
+  void quantize();
+  void pack();
+
   State state = State::Free;
   size_t inputCapacity = 0, outputCapacity = 0;
   std::unique_ptr<std::byte[]> output;
   size_t outputSize = 0;
 };
 
-/// Three stages over a ring of blocks: the caller reads, several threads convert and pack, one thread writes in the
-/// order of reading. Memory is that of the ring: a few blocks more than there are packers.
+/// Three stages over a ring of blocks: the caller reads, several threads quantize, convert and pack, one thread writes
+/// in the order of reading. Memory is that of the ring: a few blocks more than there are packers.
 ///
 ///   while (more) {
 ///     Block *block = pipeline.acquire();  // waits for a free one

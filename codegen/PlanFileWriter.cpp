@@ -9,6 +9,7 @@
 #include "codegen/WeightExpression.h"
 #include "runtime/plan/weight_size.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using nemotron::runtime::DType;
@@ -62,14 +63,18 @@ public:
 private:
   LogicalResult makeJobs(ModuleOp module, schema::PlanT &plan) {
     SymbolTable symbols(module);
+    const llvm::StringSet<> scaleNames = findScales(module);
     for (auto [op, weight] : llvm::zip_equal(module.getOps<plan::WeightOp>(), plan.weights)) {
-      FailureOr<WeightExpression> expression = WeightExpression::create(op, source, symbols);
+      FailureOr<WeightExpression> expression = WeightExpression::create(op, source, symbols, scales);
       if (failed(expression)) {
         return failure();
       }
       auto bytes = runtime::WeightBytes(static_cast<DType>(weight->dtype), weight->layout, weight->shape);
       if (!bytes.ok()) {
         return op.emitOpError() << "cannot be stored: " << bytes.status().message();
+      }
+      if (scaleNames.contains(op.getSymName())) {
+        expression->expectScales();
       }
       for (const std::string &tensor : expression->tensors()) {
         ++uses[tensor];
@@ -78,6 +83,19 @@ private:
       jobs.push_back({op, std::move(*expression), weight.get(), *bytes});
     }
     return success();
+  }
+
+  /// The weights that a kernel takes as scales.
+  static llvm::StringSet<> findScales(ModuleOp module) {
+    llvm::StringSet<> names;
+    module.walk([&](plan::DispatchOp dispatch) {
+      for (NamedAttribute weight : dispatch.getWeights()) {
+        if (weight.getName().strref().ends_with("_scale")) {
+          names.insert(cast<FlatSymbolRefAttr>(weight.getValue()).getValue());
+        }
+      }
+    });
+    return names;
   }
 
   /// Errors of the source are emitted; those of the file are left in `written`.
@@ -129,8 +147,12 @@ private:
     block->to = static_cast<DType>(job.weight->dtype);
     block->numElements = count;
     block->panels.reset();
+    block->scales.reset();
     std::byte *input = block->reserveInput(count * runtime::SizeOf(block->from));
     RETURN_IF_ERROR(job.expression.read(first, count, input));
+    if (job.expression.isQuantized()) {
+      ASSIGN_OR_RETURN(block->scales, job.expression.readScales(first, count));
+    }
     return block;
   }
 
@@ -152,10 +174,11 @@ private:
 
   Status readPanels(BlockPipeline &pipeline, Job &job, schema::Segment &segment) {
     ArrayRef<int64_t> shape = job.weight->shape;
-    PanelRun run{
-        job.expression.dtype(), static_cast<DType>(job.weight->dtype), shape[shape.size() - 2], shape.back(), 0, 1};
+    const DType from = job.expression.dtype(), to = static_cast<DType>(job.weight->dtype);
+    PanelRun run{job.expression.isQuantized() ? to : from, to, shape[shape.size() - 2], shape.back(), 0, 1};
     const int64_t matrices = shape.size() == 3 ? shape[0] : 1, total = matrices * run.panelsPerMatrix();
-    const int64_t step = std::max<int64_t>(1, kBlockBytes / run.outputBytes());
+    const int64_t largest = std::max({int64_t{1}, run.outputBytes(), run.numElements() * runtime::SizeOf(from)});
+    const int64_t step = std::max<int64_t>(1, kBlockBytes / largest);
     for (; run.first < total; run.first += step) {
       run.count = std::min(step, total - run.first);
       ASSIGN_OR_RETURN(Block * block, readBlock(pipeline, job, run.elementOf(run.first), run.numElements()));
@@ -165,8 +188,8 @@ private:
     return runtime::OkStatus();
   }
 
-  /// The weight was read: its tensors can go, if no later weight is made of them, and so can what was kept of a
-  /// transpose.
+  /// The weight was read: its tensors can go, if no later weight is made of them, and so can what was kept of
+  /// transposes and scales.
   void release(Job &job) {
     for (const std::string &tensor : job.expression.tensors()) {
       if (--uses[tensor] == 0) {
@@ -216,6 +239,7 @@ private:
   ir::WeightSource &source;
   const PlanFileOptions &options;
   std::vector<Job> jobs;
+  SharedScales scales;
   llvm::StringMap<int64_t> uses; ///< weights that are still to be made of a tensor
   int64_t totalBytes = 0;
 };

@@ -12,10 +12,11 @@ namespace nemotron::codegen {
 namespace {
 
 schema::DType schemaType(Type element) {
-  return element.isF32()         ? schema::DType::F32
-         : element.isBF16()      ? schema::DType::BF16
-         : element.isInteger(32) ? schema::DType::I32
-                                 : schema::DType::F16;
+  return element.isF32()            ? schema::DType::F32
+         : element.isBF16()         ? schema::DType::BF16
+         : element.isFloat8E4M3FN() ? schema::DType::F8E4M3
+         : element.isInteger(32)    ? schema::DType::I32
+                                    : schema::DType::F16;
 }
 
 std::unique_ptr<schema::WeightT> makeWeight(plan::WeightOp op) {

@@ -1,49 +1,58 @@
-//===- WeightExpression.cpp - evaluates the region of a plan.weight, range by range -------------------------------===//
+//===- WeightExpression.cpp - from the region of a plan.weight to nodes -------------------------------------------===//
 #include "codegen/WeightExpression.h"
 
-#include <algorithm>
-#include <cstring>
-
-#include "codegen/cpu/Packing.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using nemotron::runtime::DType;
-using nemotron::runtime::Status;
 
 namespace nemotron::codegen {
 
-/// Elements that are converted or transposed at once, between buffers of a few hundred KiB.
-static constexpr int64_t kChunkElements = 1 << 16;
-
 DType dtypeOf(Type tensor) {
   Type element = cast<RankedTensorType>(tensor).getElementType();
-  return element.isF32() ? DType::kF32 : element.isBF16() ? DType::kBF16 : DType::kF16;
+  return element.isF32()            ? DType::kF32
+         : element.isBF16()         ? DType::kBF16
+         : element.isFloat8E4M3FN() ? DType::kF8E4M3
+                                    : DType::kF16;
 }
 
 static int64_t numElementsOf(Value value) { return cast<RankedTensorType>(value.getType()).getNumElements(); }
 
-//===----------------------------------------------------------------------===//
-// From the region to nodes
-//===----------------------------------------------------------------------===//
-
-/// What the yielded value is computed from before the packer's part.
-static Value valueBeforePacking(plan::WeightOp weight) {
-  Value value = cast<plan::YieldOp>(weight.getBody().front().getTerminator()).getValue();
-  if (auto pack = value.getDefiningOp<plan::PackOp>()) {
-    value = pack.getInput();
-  }
-  if (auto cast = value.getDefiningOp<ir::CastOp>()) {
-    value = cast.getInput();
-  }
-  return value;
+/// Elements of a matrix that share one of `scales`.
+static int64_t groupSize(Value matrix, Value scales) {
+  return std::max<int64_t>(1, numElementsOf(matrix) / std::max<int64_t>(1, numElementsOf(scales)));
 }
 
+//===----------------------------------------------------------------------===//
+// SharedScales
+//===----------------------------------------------------------------------===//
+
+size_t SharedScales::numberOf(Operation *op, ArrayRef<size_t> inputs) {
+  std::vector<uintptr_t> key{reinterpret_cast<uintptr_t>(op->getName().getAsOpaquePointer()),
+                             reinterpret_cast<uintptr_t>(op->getPropertiesAsAttribute().getAsOpaquePointer()),
+                             reinterpret_cast<uintptr_t>(op->getResult(0).getType().getAsOpaquePointer())};
+  key.insert(key.end(), inputs.begin(), inputs.end());
+  return numbers.try_emplace(std::move(key), numbers.size()).first->second;
+}
+
+SharedScales::Scales SharedScales::scalesOf(size_t number) {
+  Scales found = scales[number].lock();
+  if (!found) {
+    found = std::make_shared<std::vector<float>>();
+    scales[number] = found;
+  }
+  return found;
+}
+
+//===----------------------------------------------------------------------===//
+// WeightExpression
+//===----------------------------------------------------------------------===//
+
 FailureOr<WeightExpression> WeightExpression::create(plan::WeightOp weight, ir::WeightSource &source,
-                                                     const SymbolTable &symbols) {
+                                                     const SymbolTable &symbols, SharedScales &shared) {
   WeightExpression expression(source, symbols);
-  llvm::DenseMap<Value, size_t> indices;
+  llvm::DenseMap<Value, size_t> indices, numbers;
   auto nodeOf = [&](Value value) { return indices.lookup(value); };
   Block &block = weight.getBody().front();
   for (Operation &op : block.without_terminator()) {
@@ -53,6 +62,8 @@ FailureOr<WeightExpression> WeightExpression::create(plan::WeightOp weight, ir::
       }
       continue;
     }
+    SmallVector<size_t> inputs = llvm::map_to_vector(op.getOperands(), [&](Value v) { return numbers.lookup(v); });
+    const size_t number = numbers[op.getResult(0)] = shared.numberOf(&op, inputs);
     if (auto reshape = dyn_cast<ir::ReshapeOp>(op)) {
       indices[reshape.getResult()] = nodeOf(reshape.getInput()); // the same elements in the same order
       continue;
@@ -61,11 +72,29 @@ FailureOr<WeightExpression> WeightExpression::create(plan::WeightOp weight, ir::
     if (failed(node)) {
       return failure();
     }
+    if (node->kind == Kind::Absmax) {
+      node->scales = shared.scalesOf(number);
+    }
     indices[op.getResult(0)] = expression.nodes.size();
     expression.nodes.push_back(std::move(*node));
   }
-  expression.root = nodeOf(valueBeforePacking(weight));
+  expression.setRoot(weight, nodeOf);
   return expression;
+}
+
+void WeightExpression::setRoot(plan::WeightOp weight, function_ref<size_t(Value)> nodeOf) {
+  Value value = cast<plan::YieldOp>(weight.getBody().front().getTerminator()).getValue();
+  if (auto pack = value.getDefiningOp<plan::PackOp>()) {
+    value = pack.getInput();
+  }
+  if (auto cast = value.getDefiningOp<ir::CastOp>()) {
+    value = cast.getInput();
+  } else if (auto quantize = value.getDefiningOp<ir::QuantizeWeightOp>()) {
+    value = quantize.getInput();
+    scaleRoot = nodeOf(quantize.getScale());
+    scaleGroup = groupSize(value, quantize.getScale());
+  }
+  root = nodeOf(value);
 }
 
 FailureOr<WeightExpression::Node> WeightExpression::makeNode(Operation *op, function_ref<size_t(Value)> nodeOf) {
@@ -73,32 +102,47 @@ FailureOr<WeightExpression::Node> WeightExpression::makeNode(Operation *op, func
   for (Value input : op->getOperands()) {
     node.inputs.push_back(nodeOf(input));
   }
+  auto ofKind = [&](Kind kind, int64_t group = 1) {
+    node.kind = kind;
+    node.group = group;
+    return node;
+  };
   return llvm::TypeSwitch<Operation *, FailureOr<Node>>(op)
       .Case([&](ir::GetWeightOp get) { return makeTensor(get); })
-      .Case([&](ir::CastOp) {
-        node.kind = Kind::Cast;
-        return node;
+      .Case([&](ir::CastOp) { return ofKind(Kind::Cast); })
+      .Case([&](ir::AbsmaxScaleOp absmax) {
+        return ofKind(Kind::Absmax, groupSize(absmax.getInput(), absmax.getResult()));
+      })
+      .Case([&](ir::QuantizeWeightOp quantize) {
+        return ofKind(Kind::Quantize, groupSize(quantize.getInput(), quantize.getScale()));
+      })
+      .Case([&](ir::DequantizeOp dequantize) {
+        return ofKind(Kind::Dequantize, groupSize(dequantize.getInput(), dequantize.getScale()));
+      })
+      .Case([&](ir::BroadcastOp broadcast) {
+        return ofKind(Kind::Broadcast, groupSize(broadcast.getResult(), broadcast.getInput()));
+      })
+      .Case([&](ir::FillOp fill) {
+        node.value = fill.getValue().convertToFloat();
+        return ofKind(Kind::Fill);
       })
       .Case<ir::ConcatOp, ir::StackOp>([&](auto) {
-        node.kind = Kind::Join;
         int64_t start = 0;
         for (Value input : op->getOperands()) {
           node.starts.push_back(start);
           start += numElementsOf(input);
         }
-        return node;
+        return ofKind(Kind::Join);
       })
       .Case([&](ir::SliceOp slice) {
-        node.kind = Kind::Slice;
         int64_t rows = slice.getInput().getType().getDimSize(0);
         node.offset = rows == 0 ? 0 : slice.getOffset() * (numElementsOf(slice.getInput()) / rows);
-        return node;
+        return ofKind(Kind::Slice);
       })
       .Case([&](ir::TransposeOp transpose) {
-        node.kind = Kind::Transpose;
         node.rows = transpose.getInput().getType().getDimSize(0);
         node.columns = transpose.getInput().getType().getDimSize(1);
-        return node;
+        return ofKind(Kind::Transpose);
       })
       .Default([](Operation *unknown) {
         return unknown->emitError() << "'" << unknown->getName() << "' cannot be carried out while a plan is written";
@@ -128,92 +172,6 @@ FailureOr<WeightExpression::Node> WeightExpression::makeTensor(ir::GetWeightOp o
     names.push_back(std::move(name));
   }
   return node;
-}
-
-//===----------------------------------------------------------------------===//
-// From nodes to elements
-//===----------------------------------------------------------------------===//
-
-Status WeightExpression::read(size_t index, int64_t first, int64_t count, std::byte *output) {
-  Node &node = nodes[index];
-  const int64_t size = runtime::SizeOf(node.dtype);
-  switch (node.kind) {
-  case Kind::Tensor:
-    return source->read(names[node.name], first * size, std::span(output, count * size));
-  case Kind::Cast:
-    return readCast(node, first, count, output);
-  case Kind::Join:
-    return readJoin(node, first, count, output);
-  case Kind::Slice:
-    return read(node.inputs[0], node.offset + first, count, output);
-  case Kind::Transpose:
-    RETURN_IF_ERROR(transpose(node));
-    std::memcpy(output, node.data.data() + first * size, count * size);
-    return runtime::OkStatus();
-  }
-  return runtime::OkStatus();
-}
-
-Status WeightExpression::readCast(const Node &node, int64_t first, int64_t count, std::byte *output) {
-  const DType from = nodes[node.inputs[0]].dtype;
-  std::vector<std::byte> chunk(std::min(count, kChunkElements) * runtime::SizeOf(from));
-  for (int64_t done = 0; done < count; done += kChunkElements) {
-    const int64_t elements = std::min(kChunkElements, count - done);
-    RETURN_IF_ERROR(read(node.inputs[0], first + done, elements, chunk.data()));
-    convertElements(from, chunk.data(), node.dtype, output + done * runtime::SizeOf(node.dtype), elements);
-  }
-  return runtime::OkStatus();
-}
-
-Status WeightExpression::readJoin(const Node &node, int64_t first, int64_t count, std::byte *output) {
-  size_t input = llvm::upper_bound(node.starts, first) - node.starts.begin() - 1;
-  while (count > 0) {
-    const int64_t offset = first - node.starts[input];
-    const int64_t elements = std::min(count, nodes[node.inputs[input]].numElements - offset);
-    if (elements > 0) { // inputs may be empty
-      RETURN_IF_ERROR(read(node.inputs[input], offset, elements, output));
-    }
-    output += elements * runtime::SizeOf(node.dtype);
-    first += elements;
-    count -= elements;
-    ++input;
-  }
-  return runtime::OkStatus();
-}
-
-template <typename T>
-static void scatterRows(const std::byte *input, int64_t firstRow, int64_t numRows, int64_t rows, int64_t columns,
-                        std::byte *output) {
-  for (int64_t row = 0; row < numRows; ++row) {
-    for (int64_t column = 0; column < columns; ++column) {
-      std::memcpy(output + (column * rows + firstRow + row) * sizeof(T), input + (row * columns + column) * sizeof(T),
-                  sizeof(T));
-    }
-  }
-}
-
-Status WeightExpression::transpose(Node &node) {
-  if (!node.data.empty() || node.numElements == 0) {
-    return runtime::OkStatus();
-  }
-  const int64_t size = runtime::SizeOf(node.dtype);
-  const int64_t chunkRows = std::max<int64_t>(1, kChunkElements / node.columns);
-  std::vector<std::byte> data(node.numElements * size);
-  std::vector<std::byte> chunk(std::min(chunkRows, node.rows) * node.columns * size);
-  for (int64_t row = 0; row < node.rows; row += chunkRows) {
-    const int64_t numRows = std::min(chunkRows, node.rows - row);
-    RETURN_IF_ERROR(read(node.inputs[0], row * node.columns, numRows * node.columns, chunk.data()));
-    const auto scatter = size == 4 ? scatterRows<uint32_t> : scatterRows<uint16_t>;
-    scatter(chunk.data(), row, numRows, node.rows, node.columns, data.data());
-  }
-  node.data = std::move(data);
-  return runtime::OkStatus();
-}
-
-void WeightExpression::forget() {
-  for (Node &node : nodes) {
-    node.data = {};
-  }
 }
 
 } // namespace nemotron::codegen

@@ -89,7 +89,9 @@ LogicalResult buildCompilePipeline(OpPassManager &passes, const PipelineOptions 
   passes.addPass(createCSEPass());
   passes.addPass(createDropDeadPass());
 
-  addFusions(passes);
+  if (options.fuses) {
+    addFusions(passes);
+  }
 
   // Fused, but still values and no buffers: the place for passes that know about the final ops. They may leave ops and
   // weights unread, which must not get into the plan.

@@ -46,7 +46,8 @@ SmallVector<BufferLife> computeBufferLives(plan::ProgramOp program) {
 
 int64_t stateBytes(plan::StateOp state) {
   auto type = cast<RankedTensorType>(state.getType());
-  return llvm::alignTo(type.getNumElements() * (type.getElementTypeBitWidth() / 8), 64);
+  const uint64_t alignment = state.getKind() == ir::StateKind::KvCache ? 4 : 64;
+  return llvm::alignTo(type.getNumElements() * (type.getElementTypeBitWidth() / 8), alignment);
 }
 
 } // namespace nemotron::passes

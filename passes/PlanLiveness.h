@@ -33,7 +33,8 @@ struct BufferColumns {
 };
 BufferColumns resolveView(mlir::Value value);
 
-/// Bytes of a state, as it lies in a slot or, per token, in a page: rounded up to 64.
+/// Bytes of a state, rounded up so that all that follow each other lie at multiples of 64: in a slot to 64; in a page,
+/// where they count for each of a multiple of 16 tokens, to 4.
 int64_t stateBytes(plan::StateOp state);
 
 } // namespace nemotron::passes

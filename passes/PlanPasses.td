@@ -33,7 +33,8 @@ def PlanMemoryPass : Pass<"plan-memory", "::mlir::ModuleOp"> {
 
     Buffers are placed by descending size, and once more in order of first use, each into the smallest gap that holds it between
     those placed before; the smaller of the two arenas is taken. Offsets are in bytes per token or row, multiples of 64. `conv` and
-    `ssm` states follow each other in the slot, `kv_cache` states in a page.
+    `ssm` states follow each other in the slot, at multiples of 64; `kv_cache` states in a page, where offsets are in bytes per token of the
+    page and multiples of 4: a page has a multiple of 16 tokens.
 
     Sets `offset` of `plan.buffer` and `plan.state` and the arena sizes of `plan.program`, whatever they were before.
   }];

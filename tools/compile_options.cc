@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <string_view>
 
 #include "tools/console.h"
@@ -20,6 +21,8 @@ constexpr const char* kFooter =
 Examples:
   nemotron-compile Nemotron-H-8B-Base-8K -o h8.plan
   nemotron-compile Nemotron-H-8B-Base-8K -o h8.plan --dtype f32 --kv-cache-dtype bf16
+  nemotron-compile Nemotron-H-8B-Base-8K -o h8.plan --quantize fp8
+  nemotron-compile Nemotron-H-8B-Base-8K -o h8.plan --quantize fp8 --kv-cache-dtype fp8 --calibrate text.txt
   nemotron-compile --random-weights config.json -o test.plan       a plan of any shape, to measure
   nemotron-compile checkpoint --emit plan-ir | less                buffers and dispatches, as IR
   nemotron-compile --print-pipeline                                the passes, as --pass-pipeline takes them
@@ -31,7 +34,7 @@ Exit codes: 0 done; 1 failure: a checkpoint that is damaged or not supported, a 
 2 wrong flags; 128 + n ended by signal n (130: Ctrl-C).)";
 
 struct Texts {
-  std::string emit = "plan", dtype = "bf16", kv_cache_dtype, quantize, activations = "auto";
+  std::string emit = "plan", dtype = "bf16", kv_cache_dtype, activations = "auto", ssm_state = "f32";
   std::vector<std::string> insertions;
 };
 
@@ -40,7 +43,10 @@ void AddFlags(CLI::App& app, CompileOptions& options, Texts& texts, uint64_t& sh
   app.add_option("CHECKPOINT", options.checkpoint, "folder with config.json and safetensors");
   app.add_option("-o,--output", options.output, "file to write; IR goes to stdout without it");
   app.add_option("--dtype", texts.dtype, "of matrices and embedding: bf16 or f32")->capture_default_str();
-  app.add_option("--kv-cache-dtype", texts.kv_cache_dtype, "bf16 or f32; by default that of --dtype");
+  app.add_option("--kv-cache-dtype", texts.kv_cache_dtype,
+                 "bf16, f32 or fp8; by default that of --dtype, of the recipe, or of a quantized checkpoint");
+  app.add_option("--ssm-state", texts.ssm_state, "bf16 halves the state of Mamba layers, and loses quality; f32")
+      ->capture_default_str();
   app.add_option("--activations", texts.activations,
                  "input of BF16 matrices: bf16, or bf16x2 (two numbers each, for twice the multiply-adds); "
                  "auto: bf16x2 for models with experts")
@@ -48,12 +54,45 @@ void AddFlags(CLI::App& app, CompileOptions& options, Texts& texts, uint64_t& sh
   app.add_flag("--bf16-rope-frequencies", options.bf16_rope_frequencies,
                "round rotary frequencies to BF16, as a model cast to BF16 as a whole has them");
   app.add_option("--target", options.target, "device that the plan is for: cpu")->capture_default_str();
-  app.add_option("--quantize", texts.quantize, "recipe for 8-bit matrices: none is there yet");
   app.add_option("-t,--threads", options.threads, "that convert and pack weights; 0: one a core, 2 to 8")
       ->check(CLI::Range(0, 256))
       ->capture_default_str();
   app.add_flag("-q,--quiet", options.quiet, "print errors and warnings only");
   app.add_flag("--json", options.as_json, "print the summary as one JSON object");
+
+  const char* const quantization = "Quantization (docs/quantization.md)";
+  app.add_option("--quantize", options.quantize,
+                 "recipe: fp8 (nemotron-h), nemotron-h, nemotron-3, fp8-all, weight-only, or a file")
+      ->group(quantization);
+  app.add_option("--calibrate", options.calibrate, "text file: run it, and make scales of activations static")
+      ->group(quantization);
+  app.add_option("--use-calibration", options.use_calibration, "report of an earlier calibration, instead of a text")
+      ->group(quantization);
+  app.add_option("--calibration-method", options.calibration_method,
+                 "scales from: amax (absolute maximum), percentile or mse (least mean squared error)")
+      ->check(CLI::IsMember({"amax", "percentile", "mse"}))
+      ->capture_default_str()
+      ->group(quantization);
+  app.add_option("--calibration-percentile", options.calibration_percentile, "of absolute values, for percentile")
+      ->check(CLI::Range(50.0, 100.0))
+      ->capture_default_str()
+      ->group(quantization);
+  app.add_option("--calibration-window", options.calibration_window, "tokens, after which the context starts anew")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str()
+      ->group(quantization);
+  app.add_option("--calibration-tokens", options.calibration_tokens, "most tokens of the text to run")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->capture_default_str()
+      ->group(quantization);
+  app.add_option("--calibration-report", options.calibration_report,
+                 "JSON file to write, and beside it a table (.tsv) of each layer's error")
+      ->group(quantization);
+  app.add_option("--kv-scale", options.kv_scale, "scale of an FP8 KV cache where neither checkpoint nor text gives one")
+      ->group(quantization);
+  app.add_flag("--dequantize", options.dequantize,
+               "give a quantized checkpoint's matrices their values back, in --dtype")
+      ->group(quantization);
 
   const char* const compiler = "Compiler";
   app.add_option("--emit", texts.emit, "nemotron: the model as IR; plan-ir: the plan as IR; plan: the plan file")
@@ -88,10 +127,6 @@ std::optional<runtime::DType> ParseDType(std::string_view text) {
 
 /// What is wrong with a value, or nothing.
 std::string ReadTexts(const Texts& texts, CompileOptions* options) {
-  if (!texts.quantize.empty()) {
-    return fmt::format("--quantize {}: there are no quantization recipes yet; leave it out for a {} plan",
-                       texts.quantize, texts.dtype);
-  }
   const std::map<std::string, CompileOptions::Emit> kinds = {{"nemotron", CompileOptions::Emit::kNemotron},
                                                              {"plan-ir", CompileOptions::Emit::kPlanIr},
                                                              {"plan", CompileOptions::Emit::kPlan}};
@@ -106,10 +141,19 @@ std::string ReadTexts(const Texts& texts, CompileOptions* options) {
   }
   options->dtype = *dtype;
   if (!texts.kv_cache_dtype.empty()) {
-    options->kv_cache_dtype = ParseDType(texts.kv_cache_dtype);
+    const bool is_fp8 = texts.kv_cache_dtype == "fp8" || texts.kv_cache_dtype == "f8e4m3";
+    options->kv_cache_dtype = is_fp8 ? runtime::DType::kF8E4M3 : ParseDType(texts.kv_cache_dtype);
     if (!options->kv_cache_dtype.has_value()) {
-      return fmt::format("--kv-cache-dtype {}: expected bf16 or f32", texts.kv_cache_dtype);
+      return fmt::format("--kv-cache-dtype {}: expected bf16, f32 or fp8", texts.kv_cache_dtype);
     }
+  }
+  const std::optional<runtime::DType> ssm_state = ParseDType(texts.ssm_state);
+  if (!ssm_state.has_value()) {
+    return fmt::format("--ssm-state {}: expected f32 or bf16", texts.ssm_state);
+  }
+  options->ssm_state_dtype = *ssm_state;
+  if (options->kv_scale && !(*options->kv_scale > 0 && std::isfinite(*options->kv_scale))) {
+    return fmt::format("--kv-scale {}: expected a positive, finite number", *options->kv_scale);
   }
   if (texts.activations != "auto" && texts.activations != "bf16" && texts.activations != "bf16x2") {
     return fmt::format("--activations {}: expected auto, bf16 or bf16x2", texts.activations);
@@ -128,10 +172,34 @@ std::string ReadTexts(const Texts& texts, CompileOptions* options) {
   return "";
 }
 
+/// What is wrong with the flags of quantization together, or nothing.
+std::string QuantizationConflict(const CompileOptions& options) {
+  const bool calibrates = !options.calibrate.empty(), is_calibrated = calibrates || !options.use_calibration.empty();
+  if (calibrates && !options.use_calibration.empty()) {
+    return "give either --calibrate or --use-calibration";
+  }
+  if (is_calibrated && options.quantize.empty() && options.kv_cache_dtype != runtime::DType::kF8E4M3) {
+    return "a calibration gives scales to --quantize or --kv-cache-dtype fp8: give one of them";
+  }
+  if (!options.calibration_report.empty() && !calibrates) {
+    return "--calibration-report needs --calibrate";
+  }
+  if (calibrates && !options.random_weights.empty()) {
+    return "--calibrate needs a CHECKPOINT with a tokenizer, not --random-weights";
+  }
+  if (!options.pass_pipeline.empty() && (!options.quantize.empty() || is_calibrated)) {
+    return "--quantize does not go with --pass-pipeline: put nemotron-quantize into the pipeline";
+  }
+  return "";
+}
+
 /// What is wrong with the flags together, or nothing.
 std::string FlagConflict(const CompileOptions& options) {
   if (options.print_pipeline) {
     return "";
+  }
+  if (std::string problem = QuantizationConflict(options); !problem.empty()) {
+    return problem;
   }
   if (!options.random_checkpoint.empty()) {
     if (options.random_weights.empty() || !options.checkpoint.empty()) {

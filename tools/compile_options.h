@@ -23,6 +23,19 @@ struct CompileOptions {
   std::optional<runtime::DType> kv_cache_dtype;
   bool bf16_rope_frequencies = false;
   std::optional<bool> split_inputs;
+  runtime::DType ssm_state_dtype = runtime::DType::kF32;
+
+  std::string quantize;                     ///< recipe: a name or a file; empty: none
+  bool dequantize = false;                  ///< give quantized matrices of the checkpoint their values back
+  std::optional<float> kv_scale;            ///< of an FP8 KV cache, where nothing else gives one
+  std::string calibrate;                    ///< text to measure static scales on; empty: none
+  std::string use_calibration;              ///< report of an earlier calibration
+  std::string calibration_report;           ///< file to write; its table goes next to it
+  std::string calibration_method = "amax";  ///< "amax", "percentile" or "mse"
+  double calibration_percentile = 99.99;
+  int64_t calibration_window = 512;               ///< tokens
+  int64_t calibration_tokens = int64_t{1} << 16;  ///< of the text, at most
+
   std::string target = "cpu";
   int threads = 0;
 

@@ -1,10 +1,10 @@
 //===- nemotron-compile.cpp - a checkpoint in, a plan out ---------------------------------------------------------===//
+#include <fmt/format.h>
+
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-
-#include <fmt/format.h>
 
 #include "codegen/PlanFileWriter.h"
 #include "codegen/Targets.h"
@@ -18,6 +18,7 @@
 #include "mlir/Tools/Plugins/PassPlugin.h"
 #include "passes/Passes.h"
 #include "runtime/base/file_writer.h"
+#include "tools/compile_calibration.h"
 #include "tools/compile_diagnostics.h"
 #include "tools/compile_options.h"
 #include "tools/console.h"
@@ -91,6 +92,12 @@ static std::optional<int> registerAll(const CompileOptions &options, char *progr
   return std::nullopt;
 }
 
+/// Whether `nemotron-quantize` makes the KV cache FP8; else the frontend does, with the scales of the checkpoint.
+static bool quantizesCache(const CompileOptions &options) {
+  const bool hasScales = !options.calibrate.empty() || !options.use_calibration.empty() || options.kv_scale.has_value();
+  return options.kv_cache_dtype == runtime::DType::kF8E4M3 && hasScales;
+}
+
 /// Fills `manager` with the passes that were asked for, and `text` with what they are.
 static std::optional<int> buildPipeline(PassManager &manager, const CompileOptions &options, std::string &text) {
   std::string errors;
@@ -109,6 +116,9 @@ static std::optional<int> buildPipeline(PassManager &manager, const CompileOptio
     passes::PipelineOptions pipeline;
     pipeline.target = options.target;
     pipeline.insertions = options.insertions;
+    pipeline.recipe = options.quantize;
+    pipeline.kvCache = quantizesCache(options) ? "e4m3" : "";
+    pipeline.kvScale = options.kv_scale.value_or(0.0f);
     if (failed(passes::buildCompilePipeline(manager, pipeline, errorStream))) {
       return fail(StringRef(errorStream.str()).trim(), tools::kExitUsage);
     }
@@ -207,7 +217,10 @@ static void printSummary(const CompileOptions &options, const ir::ModelInfo &inf
 static FailureOr<frontends::ImportedModel> importModel(MLIRContext *context, const CompileOptions &options) {
   frontends::ImportOptions import;
   import.dtype = options.dtype;
-  import.kvCacheDtype = options.kv_cache_dtype;
+  import.kvCacheDtype = quantizesCache(options) ? std::nullopt : options.kv_cache_dtype;
+  import.kvScale = options.kv_scale;
+  import.ssmStateDtype = options.ssm_state_dtype;
+  import.dequantize = options.dequantize;
   import.splitInputs = options.split_inputs;
   import.bf16RopeFrequencies = options.bf16_rope_frequencies;
   return options.random_weights.empty() ? frontends::importHuggingFace(context, options.checkpoint, import)
@@ -221,6 +234,43 @@ static int writeRandomCheckpoint(MLIRContext *context, const CompileOptions &opt
   }
   runtime::Status status = frontends::writeRandomCheckpoint(*config, options.random_checkpoint, options.shard_bytes);
   return status.ok() ? tools::kExitOk : fail(status.message());
+}
+
+/// Says what a quantized checkpoint has, layer by layer. A recipe for one is an error.
+static LogicalResult reportQuantization(frontends::ImportedModel &model, const CompileOptions &options) {
+  const frontends::QuantizationReport &report = model.quantization;
+  if (!options.quiet && !report.layers.empty()) {
+    llvm::errs() << report.text();
+  }
+  const bool isQuantized = llvm::any_of(report.layers, [](const auto &layer) {
+    return llvm::any_of(layer.matrices, [](const auto &matrix) { return matrix.dtype == runtime::DType::kF8E4M3; });
+  });
+  if (isQuantized && !report.dequantized && !options.quantize.empty()) {
+    return emitError(model.module->getLoc())
+           << "the checkpoint is quantized already; leave --quantize out to keep it as "
+              "it is, or add --dequantize to quantize it anew";
+  }
+  return success();
+}
+
+/// Measures or reads static scales, if they were asked for, and leaves them in the IR.
+static LogicalResult addScales(frontends::ImportedModel &model, const CompileOptions &options) {
+  MLIRContext *context = model.module->getContext();
+  if (options.calibrate.empty() && options.use_calibration.empty()) {
+    return success();
+  }
+  catchSignals();
+  FailureOr<runtime::Calibration> calibration = options.calibrate.empty()
+                                                    ? tools::readCalibration(context, options.use_calibration)
+                                                    : tools::calibrate(model, options, cancelled);
+  if (failed(calibration) || cancelled.load()) {
+    return failure();
+  }
+  if (!options.calibration_report.empty() &&
+      failed(tools::writeCalibration(context, *calibration, options.calibration_report))) {
+    return failure();
+  }
+  return tools::applyCalibration(*model.module, *calibration);
 }
 
 static int writePlan(ModuleOp module, frontends::ImportedModel &model, const CompileOptions &options,
@@ -274,9 +324,15 @@ static int compile(MLIRContext *context, const CompileOptions &options) {
   if (failed(model)) {
     return tools::kExitFailure;
   }
+  if (failed(reportQuantization(*model, options))) {
+    return tools::kExitFailure;
+  }
   ModuleOp module = *model->module;
   if (options.emit == CompileOptions::Emit::kNemotron) {
     return emitModule(module, options);
+  }
+  if (failed(addScales(*model, options))) {
+    return caughtSignal != 0 ? 128 + caughtSignal : tools::kExitFailure;
   }
   applyDefaultTimingPassManagerCLOptions(manager);
   if (failed(applyPassManagerCLOptions(manager)) || failed(manager.run(module))) {

@@ -18,6 +18,7 @@
 #include "runtime/plan/cost.h"
 #include "runtime/plan/plan.h"
 #include "tools/console.h"
+#include "tools/inspect_layers.h"
 #include "tools/parse_flags.h"
 
 namespace nemotron::tools {
@@ -32,6 +33,18 @@ std::string_view View(const flatbuffers::String* text) {
   return text == nullptr ? std::string_view() : text->string_view();
 }
 std::string_view Name(schema::DType dtype) { return DTypeName(static_cast<DType>(dtype)); }
+
+std::string_view KindName(schema::StateKind kind) {
+  switch (kind) {
+    case schema::StateKind::KvCache:
+      return "kv_cache";
+    case schema::StateKind::Conv:
+      return "conv";
+    case schema::StateKind::Ssm:
+      return "ssm";
+  }
+  return "";
+}
 
 std::string ShapeText(const flatbuffers::Vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
@@ -53,8 +66,7 @@ MemoryByKind SumMemory(const schema::Plan& plan) {
     for (const int64_t dimension : *state->shape()) {
       size *= dimension;
     }
-    auto& [count, bytes] =
-        memory.states[fmt::format("{} {}", schema::EnumNameStateKind(state->kind()), Name(state->dtype()))];
+    auto& [count, bytes] = memory.states[fmt::format("{} {}", KindName(state->kind()), Name(state->dtype()))];
     ++count;
     bytes += size;
   }
@@ -192,7 +204,7 @@ void PrintSummary(const Plan& plan) {
   for (const auto& [kind, sum] : memory.states) {
     field(fmt::format("state {}", kind),
           fmt::format("{:>10}  {}, {} of them", FormatBytes(sum.second),
-                      kind.starts_with("KvCache") ? "a token" : "a sequence", sum.first));
+                      kind.starts_with("kv_cache") ? "a token" : "a sequence", sum.first));
   }
   field("slot", fmt::format("{:>10}  a sequence", FormatBytes(static_cast<int64_t>(root.slot_bytes()))));
   field("KV cache", fmt::format("{:>10}  a token", FormatBytes(static_cast<int64_t>(root.kv_bytes_per_token()))));
@@ -287,7 +299,7 @@ json ToJson(const Plan& plan) {
   }
   for (const schema::State* state : *root.states()) {
     states.push_back({{"name", state->name()->str()},
-                      {"kind", schema::EnumNameStateKind(state->kind())},
+                      {"kind", KindName(state->kind())},
                       {"dtype", Name(state->dtype())},
                       {"shape", std::vector<int64_t>(state->shape()->begin(), state->shape()->end())},
                       {"offset_bytes", state->offset_bytes()}});
@@ -330,6 +342,7 @@ json ToJson(const Plan& plan) {
         {"row_arena_bytes", program.row_arena_bytes()},
         {"row_bytes_without_reuse", program.row_bytes_without_reuse()}}},
       {"weights", std::move(weights)},
+      {"layers", LayersJson(SummarizeLayers(root))},
       {"states", std::move(states)},
       {"buffers", std::move(buffers)},
       {"program", ProgramJson(root)},
@@ -352,18 +365,20 @@ json ToJson(const Plan& plan) {
 
 int Main(int argc, char** argv) {
   std::string path;
-  bool as_json = false, verify = false, program = false, weights = false;
+  bool as_json = false, verify = false, layers = false, program = false, weights = false;
   CLI::App app("Prints what a plan file holds.", kTool);
   app.footer(R"(Every offset, size and index is checked before anything is printed.
 
 Examples:
   nemotron-inspect m.plan                      header, model, memory by kind, kernels, provenance
+  nemotron-inspect m.plan --layers             types and scales of each layer's matrices and states
   nemotron-inspect m.plan --program --weights  each dispatch with its arguments, each weight
   nemotron-inspect m.plan --verify             compare the checksums of all weights, too
   nemotron-inspect m.plan --json | jq .memory
 
 Exit codes: 0 sound, 2 wrong flags, 3 missing, damaged or of another kind.)");
   app.add_option("PLAN", path, "plan file")->required();
+  app.add_flag("--layers", layers, "print the types of each layer");
   app.add_flag("--program", program, "print all dispatches");
   app.add_flag("--weights", weights, "print all weights");
   app.add_flag("--verify", verify, "compare all checksums");
@@ -380,6 +395,9 @@ Exit codes: 0 sound, 2 wrong flags, 3 missing, damaged or of another kind.)");
     fmt::print("{}\n", ToJson(**plan).dump(2, ' ', false, json::error_handler_t::replace));
   } else {
     PrintSummary(**plan);
+    if (layers) {
+      PrintLayers(SummarizeLayers((*plan)->root()));
+    }
     if (program) {
       PrintProgram((*plan)->root());
     }

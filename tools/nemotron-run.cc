@@ -1,4 +1,4 @@
-// Runs a plan: generates text, takes in prompts, measures perplexity, tokenizes.
+// Runs a plan: generates text, takes in prompts, measures perplexity, tokenizes. Compares two.
 
 #include <fmt/format.h>
 
@@ -20,8 +20,10 @@
 #include "runtime/base/json.h"
 #include "runtime/base/safetensors.h"
 #include "runtime/cpu/cpu_info.h"
+#include "runtime/engine/compare.h"
 #include "runtime/engine/engine.h"
 #include "runtime/engine/generator.h"
+#include "tools/compare_report.h"
 #include "tools/console.h"
 #include "tools/parse_flags.h"
 #include "tools/run_options.h"
@@ -106,28 +108,34 @@ class Runner {
 
  private:
   Status RunMode() {
-    using Verify = Plan::LoadOptions::VerifyWeights;
-    ASSIGN_OR_RETURN(plan_,
-                     Plan::Load(options_.plan, {.verify_weights = options_.verify ? Verify::kAlways : Verify::kAuto}));
     if (!options_.cpu_isa.empty()) {
       RETURN_IF_ERROR(cpu::ForceIsa(options_.cpu_isa));
     }
+    if (!options_.compare.empty()) {
+      return RunCompare();
+    }
+    ASSIGN_OR_RETURN(plan_, LoadPlan(options_.plan));
     if (!options_.tokenize.empty()) {
       return Tokenize(*plan_, options_.tokenize);
     }
     if (options_.memory) {
-      ASSIGN_OR_RETURN(const MemoryReport report, Engine::PlanMemory(*plan_, MakeEngineOptions()));
+      ASSIGN_OR_RETURN(const MemoryReport report, Engine::PlanMemory(*plan_, MakeEngineOptions(*plan_)));
       PrintMemory(report, options_.as_json);
       return OkStatus();
     }
-    RETURN_IF_ERROR(LoadEngine());
+    ASSIGN_OR_RETURN(engine_, LoadEngine(plan_));
     if (!options_.perplexity.empty()) {
       return RunPerplexity();
     }
     return options_.interactive ? RunInteractive() : RunOnce();
   }
 
-  EngineOptions MakeEngineOptions() const {
+  StatusOr<std::shared_ptr<const Plan>> LoadPlan(const std::string& path) const {
+    using Verify = Plan::LoadOptions::VerifyWeights;
+    return Plan::Load(path, {.verify_weights = options_.verify ? Verify::kAlways : Verify::kAuto});
+  }
+
+  EngineOptions MakeEngineOptions(const Plan& plan) const {
     EngineOptions engine;
     engine.device = options_.device;
     engine.num_threads = options_.threads;
@@ -138,33 +146,46 @@ class Runner {
     if (!options_.logits_out.empty()) {
       engine.max_sequences = std::max<int64_t>(engine.max_sequences, 2);  // one to generate from
     }
-    if (!options_.logits_out.empty() || !options_.perplexity.empty()) {
-      const auto row_bytes = static_cast<int64_t>(plan_->root().model()->vocab_size()) * 4;
+    const bool scores = !options_.perplexity.empty() || !options_.compare.empty();
+    if (!options_.logits_out.empty() || scores) {
+      const auto row_bytes = static_cast<int64_t>(plan.root().model()->vocab_size()) * 4;
       engine.max_rows_per_step = std::clamp<int64_t>(kLogitsBytes / row_bytes, 1, 512);
     }
-    if (!options_.perplexity.empty() && options_.context == 0) {
+    if (scores && options_.context == 0) {
       engine.context_tokens = options_.window;
     }
     return engine;
   }
 
-  Status LoadEngine() {
+  StatusOr<std::unique_ptr<Engine>> LoadEngine(std::shared_ptr<const Plan> plan) {
     const Clock::time_point start = Clock::now();
     ProgressBar bar("loading weights", ProgressBar::Unit::kBytes);
-    EngineOptions engine_options = MakeEngineOptions();
+    EngineOptions engine_options = MakeEngineOptions(*plan);
     engine_options.load_progress = [&](int64_t done, int64_t total) { bar.Update(done, total); };
-    ASSIGN_OR_RETURN(engine_, Engine::Load(plan_, engine_options));
+    ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Load(std::move(plan), engine_options));
     bar.Finish();
     load_ms_ = MillisecondsSince(start);
-    if (!engine_->memory().note.empty()) {
-      PrintNote(kTool, engine_->memory().note);
+    if (!engine->memory().note.empty()) {
+      PrintNote(kTool, engine->memory().note);
     }
-    return OkStatus();
+    return engine;
+  }
+
+  /// Draws progress over a text, and ends the process on Ctrl-C: there is nothing to save, and a window takes long.
+  std::function<void(int64_t done, int64_t total)> DrawProgress(ProgressBar& bar) const {
+    return [&bar, this](int64_t done, int64_t total) {
+      bar.Update(done, total);
+      if (interrupted_) {
+        bar.Finish();
+        std::_Exit(kExitInterrupted);
+      }
+    };
   }
 
   StatusOr<const Tokenizer*> NeedTokenizer() const {
     if (engine_->tokenizer() == nullptr) {
-      return Error(StatusCode::kInvalidArgument, "'{}' has no tokenizer, so it takes --prompt-ids only", options_.plan);
+      return Error(StatusCode::kInvalidArgument, "'{}' has no tokenizer, so it takes --prompt-ids only",
+                   engine_->plan().path());
     }
     return engine_->tokenizer();
   }
@@ -175,14 +196,7 @@ class Runner {
     ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, tokenizer->Encode(text, /*add_special_tokens=*/true));
     ProgressBar bar("perplexity", ProgressBar::Unit::kTokens);
     const Clock::time_point start = Clock::now();
-    ASSIGN_OR_RETURN(const PerplexityResult result,
-                     Perplexity(*engine_, tokens, options_.window, [&](int64_t done, int64_t total) {
-                       bar.Update(done, total);
-                       if (interrupted_) {
-                         bar.Finish();
-                         std::_Exit(kExitInterrupted);  // nothing to save, and a window takes long
-                       }
-                     }));
+    ASSIGN_OR_RETURN(const PerplexityResult result, Perplexity(*engine_, tokens, options_.window, DrawProgress(bar)));
     bar.Finish();
     const double elapsed_ms = MillisecondsSince(start);
     if (options_.as_json) {
@@ -202,6 +216,34 @@ class Runner {
       fmt::print(stderr, "{:.1f} tokens/s\n", Rate(result.num_predictions, elapsed_ms));
     }
     return OkStatus();
+  }
+
+  /// --compare: the first plan is the reference, and its tokenizer the one that counts.
+  Status RunCompare() {
+    ASSIGN_OR_RETURN(const std::shared_ptr<const Plan> first, LoadPlan(options_.compare[0]));
+    ASSIGN_OR_RETURN(const std::shared_ptr<const Plan> second, LoadPlan(options_.compare[1]));
+    if (Status status = CheckComparable(*first, *second); !status.ok()) {
+      return std::move(status).WithContext(fmt::format("in '{}' and '{}'", options_.compare[0], options_.compare[1]));
+    }
+    ASSIGN_OR_RETURN(engine_, LoadEngine(first));
+    ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ReadComparedTokens());
+    ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine_b, LoadEngine(second));
+    ProgressBar bar("comparing", ProgressBar::Unit::kTokens);
+    ASSIGN_OR_RETURN(const Comparison comparison,
+                     Compare(*engine_, *engine_b, tokens,
+                             {.window = options_.window, .layers = options_.layers, .progress = DrawProgress(bar)}));
+    bar.Finish();
+    PrintComparison(comparison, options_.window, options_.as_json);
+    return OkStatus();
+  }
+
+  StatusOr<std::vector<int32_t>> ReadComparedTokens() const {
+    if (options_.prompt_ids.has_value()) {
+      return ReadTokenIds(*options_.prompt_ids, engine_->vocab_size());
+    }
+    ASSIGN_OR_RETURN(const Tokenizer* tokenizer, NeedTokenizer());
+    ASSIGN_OR_RETURN(const std::string text, ReadText(options_.text));
+    return tokenizer->Encode(text, /*add_special_tokens=*/true);
   }
 
   /// The tokens to feed; BOS and the like only in front of an empty sequence.

@@ -17,6 +17,7 @@ Examples:
   nemotron-run m.plan --prompt "Once" -n 0 --save-session s.session        take in a prompt, keep its state ...
   nemotron-run m.plan --load-session s.session --prompt " upon" --json     ... and go on from it
   nemotron-run m.plan --perplexity heldout.txt --window 512
+  nemotron-run --compare bf16.plan fp8.plan --text heldout.txt --layers    how far the second is from the first
   nemotron-run m.plan --prompt-ids ids.json -n 0 --logits-out logits.safetensors
   nemotron-run m.plan --memory                             what it would take, without loading
 
@@ -30,7 +31,7 @@ CLI::Validator Between(int64_t minimum, int64_t maximum) { return CLI::Range(min
 
 void AddFlags(CLI::App& app, RunOptions& options) {
   app.footer(kFooter);
-  app.add_option("PLAN", options.plan, "plan file")->required();
+  app.add_option("PLAN", options.plan, "plan file");  // required without --compare
   const char* const input = "Input";
   app.add_option("-p,--prompt", options.prompt, "text to continue")->group(input);
   app.add_option("-f,--prompt-file", options.prompt_file, "file with the text; - is stdin")->group(input);
@@ -69,7 +70,14 @@ void AddFlags(CLI::App& app, RunOptions& options) {
   app.add_option("--tokenize", options.tokenize, "a JSON string a line in (- is stdin), a JSON list of ids a line out")
       ->group(output);
   app.add_option("--perplexity", options.perplexity, "text file to predict (- is stdin)")->group(output);
-  app.add_option("--window", options.window, "tokens a window of --perplexity, each from an empty state")
+  app.add_option("--compare", options.compare, "two plans of a model: divergence, agreement, perplexities, over --text")
+      ->expected(2)
+      ->type_name("PLAN PLAN")
+      ->group(output);
+  app.add_option("--text", options.text, "text file for --compare (- is stdin); or give --prompt-ids")->group(output);
+  app.add_flag("--layers", options.layers, "with --compare: how far the residual streams are apart, layer by layer")
+      ->group(output);
+  app.add_option("--window", options.window, "tokens a window of --perplexity and --compare, each from an empty state")
       ->check(Between(1, int64_t{1} << 30))
       ->capture_default_str()
       ->group(output);
@@ -102,20 +110,50 @@ void AddFlags(CLI::App& app, RunOptions& options) {
   app.add_flag("--verify", options.verify, "compare the checksums of all weights first")->group(resources);
 }
 
+namespace {
+
+/// What FlagConflict says of --compare and the flags that go with it alone.
+std::string CompareConflict(const RunOptions& options) {
+  if (options.compare.empty()) {
+    return !options.text.empty() ? "--text goes with --compare only"
+           : options.layers      ? "--layers goes with --compare only"
+                                 : "";
+  }
+  if (!options.plan.empty()) {
+    return "--compare names both plans, another one does not go with it";
+  }
+  if (options.text.empty() != options.prompt_ids.has_value()) {
+    return "--compare needs a text: give one of --text and --prompt-ids";
+  }
+  return "";
+}
+
+}  // namespace
+
 std::string FlagConflict(const RunOptions& options) {
-  const int prompts = options.prompt.has_value() + options.prompt_file.has_value() + options.prompt_ids.has_value();
-  const int modes = options.interactive + options.memory + !options.tokenize.empty() + !options.perplexity.empty();
+  const bool compares = !options.compare.empty();
+  const int prompts =
+      options.prompt.has_value() + options.prompt_file.has_value() + (options.prompt_ids.has_value() && !compares);
+  const int modes =
+      options.interactive + options.memory + !options.tokenize.empty() + !options.perplexity.empty() + compares;
+  if (options.plan.empty() && !compares) {
+    return "PLAN is required";
+  }
   if (prompts > 1) {
     return "give one of --prompt, --prompt-file and --prompt-ids";
   }
   if (modes > 1) {
-    return "give one of --interactive, --tokenize, --perplexity and --memory";
+    return "give one of --interactive, --tokenize, --perplexity, --compare and --memory";
+  }
+  if (const std::string conflict = CompareConflict(options); !conflict.empty()) {
+    return conflict;
   }
   if (modes == 0 && prompts == 0) {
-    return "nothing to do: give --prompt, --prompt-file, --prompt-ids, --interactive, --tokenize or --perplexity";
+    return "nothing to do: give --prompt, --prompt-file, --prompt-ids, --interactive, --tokenize, --perplexity or "
+           "--compare";
   }
   if (prompts > 0 && modes > 0 && !options.interactive) {
-    return "a prompt does not go with --tokenize, --perplexity or --memory";
+    return "a prompt does not go with --tokenize, --perplexity, --compare or --memory";
   }
   if (options.interactive && (options.as_json || options.prompt_ids.has_value() || !options.logits_out.empty())) {
     return "--interactive does not go with --json, --prompt-ids or --logits-out";

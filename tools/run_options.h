@@ -19,8 +19,10 @@ struct RunOptions {
   std::optional<uint64_t> seed;
   std::vector<std::string> stop;
   int logprobs = 0;
-  bool ignore_eos = false, interactive = false, as_json = false, verify = false, memory = false;
+  bool ignore_eos = false, interactive = false, as_json = false, verify = false, memory = false, layers = false;
   std::string logits_out, tokenize, perplexity, save_session, load_session;
+  std::vector<std::string> compare;  ///< two plans, or none
+  std::string text;
   int64_t window = 512;
   int threads = 0;
   uint64_t memory_limit = 0;

@@ -28,6 +28,11 @@ static Type matrixElement(Value weight) {
 
 static WeightFormat panelFormat(Value weight) { return {Layout::Panel, matrixElement(weight)}; }
 
+/// The scales of `matrix`, or of what it is multiplied by: f32, and named after it.
+static void addScale(DispatchSpec &spec, StringRef role, Value scale, Value matrix, StringRef name = "weight_scale") {
+  spec.weight(role, scale, {Layout::RowMajor, Float32Type::get(matrix.getContext())}, {matrix, name});
+}
+
 //===----------------------------------------------------------------------===//
 // Ops
 //===----------------------------------------------------------------------===//
@@ -58,41 +63,78 @@ static DispatchSpec lowerOp(ir::SiluOp op) {
   return spec.input("input", op.getInput()).output("output", op.getResult());
 }
 
-static DispatchSpec lowerOp(ir::RMSNormOp op) {
-  DispatchSpec spec("cpu.rms_norm");
-  spec.input("input", op.getInput()).output("output", op.getResult());
+template <typename Op> static DispatchSpec &addRMSNorm(DispatchSpec &spec, Op op) {
   return spec.weight("weight", op.getWeight(), vectorFormat(op)).parameter("eps", op.getEpsAttr());
 }
 
-static DispatchSpec lowerOp(ir::AddRMSNormOp op) {
-  DispatchSpec spec("cpu.add_rms_norm");
-  spec.input("residual", op.getResidual()).input("delta", op.getDelta());
-  spec.output("sum", op.getSum()).output("output", op.getResult());
-  return spec.weight("weight", op.getWeight(), vectorFormat(op)).parameter("eps", op.getEpsAttr());
-}
-
-/// What the layer norms share.
 template <typename Op> static DispatchSpec &addLayerNorm(DispatchSpec &spec, Op op) {
   spec.weight("weight", op.getWeight(), vectorFormat(op)).weight("bias", op.getBias(), vectorFormat(op));
   spec.parameter("eps", op.getEpsAttr());
   return spec.parameter("unit_offset", BoolAttr::get(op.getContext(), op.getUnitOffset()));
 }
 
+/// What the norms that add have besides a norm.
+template <typename Op> static DispatchSpec &addSum(DispatchSpec &spec, Op op) {
+  return spec.input("residual", op.getResidual()).input("delta", op.getDelta()).output("sum", op.getSum());
+}
+
+/// The 8-bit floats of an op that quantizes, their scales, and where these come from.
+template <typename Op> static DispatchSpec &addQuantized(DispatchSpec &spec, Op op) {
+  Builder builder(op.getContext());
+  spec.output("output", op.getResult()).output("scale", op.getScale());
+  spec.parameter("scaling", builder.getStringAttr(ir::stringifyScaling(op.getScaling())));
+  FloatAttr constant = op.getStaticScaleAttr();
+  return spec.parameter("scale", constant ? constant : builder.getF32FloatAttr(0));
+}
+
+static DispatchSpec lowerOp(ir::RMSNormOp op) {
+  DispatchSpec spec("cpu.rms_norm");
+  return addRMSNorm(spec.input("input", op.getInput()).output("output", op.getResult()), op);
+}
+
+static DispatchSpec lowerOp(ir::AddRMSNormOp op) {
+  DispatchSpec spec("cpu.add_rms_norm");
+  return addRMSNorm(addSum(spec, op).output("output", op.getResult()), op);
+}
+
 static DispatchSpec lowerOp(ir::LayerNormOp op) {
   DispatchSpec spec("cpu.layer_norm");
-  spec.input("input", op.getInput()).output("output", op.getResult());
-  return addLayerNorm(spec, op);
+  return addLayerNorm(spec.input("input", op.getInput()).output("output", op.getResult()), op);
 }
 
 static DispatchSpec lowerOp(ir::AddLayerNormOp op) {
   DispatchSpec spec("cpu.add_layer_norm");
-  spec.input("residual", op.getResidual()).input("delta", op.getDelta());
-  spec.output("sum", op.getSum()).output("output", op.getResult());
-  return addLayerNorm(spec, op);
+  return addLayerNorm(addSum(spec, op).output("output", op.getResult()), op);
+}
+
+static DispatchSpec lowerOp(ir::RMSNormQuantizeOp op) {
+  DispatchSpec spec("cpu.rms_norm_quantize");
+  return addRMSNorm(addQuantized(spec.input("input", op.getInput()), op), op);
+}
+
+static DispatchSpec lowerOp(ir::AddRMSNormQuantizeOp op) {
+  DispatchSpec spec("cpu.add_rms_norm_quantize");
+  return addRMSNorm(addQuantized(addSum(spec, op), op), op);
+}
+
+static DispatchSpec lowerOp(ir::LayerNormQuantizeOp op) {
+  DispatchSpec spec("cpu.layer_norm_quantize");
+  return addLayerNorm(addQuantized(spec.input("input", op.getInput()), op), op);
+}
+
+static DispatchSpec lowerOp(ir::AddLayerNormQuantizeOp op) {
+  DispatchSpec spec("cpu.add_layer_norm_quantize");
+  return addLayerNorm(addQuantized(addSum(spec, op), op), op);
 }
 
 static StringAttr activationName(Operation *op, ir::Activation activation) {
   return StringAttr::get(op->getContext(), ir::stringifyActivation(activation));
+}
+
+static DispatchSpec lowerOp(ir::QuantizeOp op) {
+  DispatchSpec spec("cpu.quantize");
+  addQuantized(spec.input("input", op.getInput()), op);
+  return spec.parameter("activation", activationName(op, op.getActivation()));
 }
 
 static DispatchSpec lowerOp(ir::LinearOp op) {
@@ -101,6 +143,17 @@ static DispatchSpec lowerOp(ir::LinearOp op) {
   spec.weight("weight", op.getWeight(), panelFormat(op.getWeight())).weight("bias", op.getBias(), vectorFormat(op));
   spec.parameter("activation", activationName(op, op.getActivation()));
   return spec.parameter("split_input", BoolAttr::get(op.getContext(), op.getSplitInput()));
+}
+
+static DispatchSpec lowerOp(ir::ScaledMatmulOp op) {
+  DispatchSpec spec("cpu.scaled_matmul");
+  spec.input("input", op.getInput()).output("output", op.getResult());
+  if (op.getInputScale()) {
+    spec.input("input_scale", op.getInputScale());
+  }
+  spec.weight("weight", op.getWeight(), panelFormat(op.getWeight())).weight("bias", op.getBias(), vectorFormat(op));
+  addScale(spec, "weight_scale", op.getWeightScale(), op.getWeight());
+  return spec.parameter("activation", activationName(op, op.getActivation()));
 }
 
 static DispatchSpec lowerOp(ir::RotaryEmbeddingOp op) {
@@ -116,7 +169,8 @@ static DispatchSpec lowerOp(ir::AttentionOp op) {
   spec.input("query", op.getQuery()).input("key", op.getKey()).input("value", op.getValue());
   spec.output("output", op.getResult()).state("cache", op.getStateAttr());
   spec.parameter("num_heads", op.getNumHeadsAttr()).parameter("num_kv_heads", op.getNumKvHeadsAttr());
-  return spec.parameter("head_dim", op.getHeadDimAttr()).parameter("scale", op.getScaleAttr());
+  spec.parameter("head_dim", op.getHeadDimAttr()).parameter("scale", op.getScaleAttr());
+  return spec.parameter("key_scale", op.getKeyScaleAttr()).parameter("value_scale", op.getValueScaleAttr());
 }
 
 static DispatchSpec lowerOp(ir::CausalConv1dOp op) {
@@ -187,11 +241,23 @@ static DispatchSpec lowerOp(ir::MoeExpertsOp op) {
   return spec.parameter("split_input", BoolAttr::get(op.getContext(), op.getSplitInput()));
 }
 
+static DispatchSpec lowerOp(ir::ScaledMoeExpertsOp op) {
+  DispatchSpec spec("cpu.scaled_moe_experts");
+  spec.input("input", op.getInput()).input("indices", op.getIndices()).input("weights", op.getWeights());
+  spec.output("output", op.getResult());
+  spec.weight("up", op.getUp(), panelFormat(op.getUp())).weight("down", op.getDown(), panelFormat(op.getDown()));
+  addScale(spec, "up_scale", op.getUpScale(), op.getUp());
+  addScale(spec, "down_scale", op.getDownScale(), op.getDown());
+  addScale(spec, "up_input_scale", op.getUpInputScale(), op.getUp(), "input_scale");
+  addScale(spec, "down_input_scale", op.getDownInputScale(), op.getDown(), "input_scale");
+  return spec.parameter("activations", StringAttr::get(op.getContext(), op.getWeightOnly() ? "bf16" : "e4m3"));
+}
+
 //===----------------------------------------------------------------------===//
 // CpuTarget
 //===----------------------------------------------------------------------===//
 
-/// Kernels read and write activations of f32; expert indices are i32.
+/// Kernels read and write activations of f32, and those of 8-bit floats that an op asks for; expert indices are i32.
 static LogicalResult verifyActivations(Operation *op) {
   auto isStored = [](Type type) {
     auto tensor = dyn_cast<RankedTensorType>(type);
@@ -214,9 +280,11 @@ LogicalResult CpuTarget::lower(Operation *op, PlanBuilder &builder) const {
   }
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<ir::EmbeddingOp, ir::SelectRowsOp, ir::AddOp, ir::Relu2Op, ir::SiluOp, ir::RMSNormOp, ir::AddRMSNormOp,
-            ir::LayerNormOp, ir::AddLayerNormOp, ir::LinearOp, ir::RotaryEmbeddingOp, ir::AttentionOp,
-            ir::CausalConv1dOp, ir::SsmScanOp, ir::SsmSkipOp, ir::GatedRMSNormOp, ir::SsmScanGatedNormOp,
-            ir::MoeRouteOp, ir::MoeExpertsOp>([&](auto concrete) { return builder.dispatch(op, lowerOp(concrete)); })
+            ir::LayerNormOp, ir::AddLayerNormOp, ir::RMSNormQuantizeOp, ir::AddRMSNormQuantizeOp,
+            ir::LayerNormQuantizeOp, ir::AddLayerNormQuantizeOp, ir::QuantizeOp, ir::LinearOp, ir::ScaledMatmulOp,
+            ir::RotaryEmbeddingOp, ir::AttentionOp, ir::CausalConv1dOp, ir::SsmScanOp, ir::SsmSkipOp,
+            ir::GatedRMSNormOp, ir::SsmScanGatedNormOp, ir::MoeRouteOp, ir::MoeExpertsOp, ir::ScaledMoeExpertsOp>(
+          [&](auto concrete) { return builder.dispatch(op, lowerOp(concrete)); })
       .Default([](Operation *unknown) {
         return unknown->emitError() << "no kernel of target cpu for '" << unknown->getName() << "'";
       });

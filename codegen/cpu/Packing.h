@@ -1,4 +1,4 @@
-//===- Packing.h - elements and layouts of CPU plans -----------------------------------------------------------*- C++
+//===- Packing.h - layouts of CPU plans ------------------------------------------------------------------------*- C++
 //-*-===//
 #ifndef CODEGEN_CPU_PACKING_H
 #define CODEGEN_CPU_PACKING_H
@@ -10,14 +10,10 @@
 
 namespace nemotron::codegen {
 
-/// Converts `count` elements among kF32, kBF16 and kF16: exact to a wider type, else rounded to nearest even (a NaN
-/// stays one). Neither pointer need be aligned; the ranges do not overlap.
-void convertElements(runtime::DType from, const std::byte *input, runtime::DType to, std::byte *output, int64_t count);
-
 /// A run of panels of a stack of matrices [N, K]; panels are counted through the stack (runtime/plan/layout.h).
 struct PanelRun {
   runtime::DType from; ///< of the input
-  runtime::DType to;   ///< of the panels: kF32 or kBF16
+  runtime::DType to;   ///< of the panels: kF32 or kBF16; kF8E4M3 from kF8E4M3
   int64_t n, k;        ///< of one matrix
   int64_t first, count;
 

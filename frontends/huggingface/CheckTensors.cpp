@@ -31,6 +31,16 @@ StringRef reasonToIgnore(const Naming &naming, StringRef name) {
   return "";
 }
 
+/// What could be the type of a tensor that cannot be used as `dtype`; empty if it can.
+std::string expectedTypes(const TensorSpec &spec, DType dtype) {
+  if (dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16)
+    return "";
+  if (spec.role != TensorRole::Matrix)
+    return dtype == DType::kF8E4M3 ? "f32, bf16 or f16: only matrices of products can be quantized"
+                                   : "f32, bf16 or f16";
+  return dtype == DType::kF8E4M3 ? "" : "f32, bf16, f16 or f8e4m3";
+}
+
 } // namespace
 
 Naming nemotron::frontends::detectNaming(const TensorSource &source, const ModelConfig &config) {
@@ -99,9 +109,11 @@ FailureOr<int64_t> nemotron::frontends::checkTensors(MLIRContext *context, const
         errors.add(location, "'" + spec.name + "' is missing, config.json asks for " + formatShape(spec.shape));
       continue;
     }
-    if (found->dtype != DType::kF32 && found->dtype != DType::kBF16 && found->dtype != DType::kF16)
+    if (spec.role == TensorRole::Scale) // checked with its matrix
+      continue;
+    if (const std::string expected = expectedTypes(spec, found->dtype); !expected.empty())
       errors.add(location, "'" + spec.name + "' is of " + std::string(runtime::DTypeName(found->dtype)) +
-                               ", expected f32, bf16 or f16; quantized checkpoints are not supported yet");
+                               ", expected " + expected);
     if (llvm::ArrayRef<int64_t>(found->shape) != llvm::ArrayRef<int64_t>(spec.shape))
       errors.add(location, "'" + spec.name + "' is " + formatShape(found->shape) + ", but config.json asks for " +
                                formatShape(spec.shape));

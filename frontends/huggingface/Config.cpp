@@ -66,9 +66,22 @@ const Architecture *readArchitecture(ConfigReader &reader) {
   return nullptr;
 }
 
+/// `quantization_config`, called `compression_config` once.
+void readQuantization(ConfigReader &reader, CommonConfig &config) {
+  StringRef field;
+  const Json *section = reader.find({"quantization_config", "compression_config"}, &field);
+  if (!section)
+    return;
+  if (!section->is_object()) {
+    reader.error(field) << "'" << field << "' is " << preview(*section) << ", expected an object";
+    return;
+  }
+  ConfigReader sectionReader(reader, *section);
+  config.quantization.push_back(readQuantizationConfig(sectionReader, config.path));
+}
+
 /// What other families have and these do not; in a config that sets one of them the model is another.
 void refuseForeignFields(ConfigReader &reader) {
-  reader.refuse("quantization_config", "a quantized checkpoint");
   for (StringRef name : {"attn_logit_softcapping", "final_logit_softcapping", "attention_softcap"})
     reader.refuse(name, "a soft cap on logits");
   for (StringRef name : {"qk_norm", "use_qk_norm", "qk_layernorm"})
@@ -227,7 +240,6 @@ FailureOr<ModelConfig> nemotron::frontends::parseConfig(MLIRContext *context, St
   ConfigReader rootReader(reader, *root);
   if (object != &*root) {
     rootReader.remark("") << "is of a multimodal model, of which only the language model is compiled";
-    rootReader.refuse("quantization_config", "a quantized checkpoint");
   }
   const Architecture *architecture = readArchitecture(reader);
   if (!architecture)
@@ -240,11 +252,14 @@ FailureOr<ModelConfig> nemotron::frontends::parseConfig(MLIRContext *context, St
   shared.text = text.str();
   shared.architecture = architecture->name.str();
   readCommon(reader, architecture->isHybrid, shared);
+  readQuantization(reader, shared);
+  if (object != &*root)
+    readQuantization(rootReader, shared);
   if (auto *hybrid = std::get_if<NemotronHConfig>(&config))
     readNemotronH(reader, *hybrid);
   else
     readNemotron(reader, std::get<NemotronConfig>(config));
-  if (reader.failed())
+  if (reader.failed() || rootReader.failed())
     return failure();
   reader.warnUnknown();
 

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "frontends/huggingface/QuantizationConfig.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Support/LLVM.h"
 #include "llvm/ADT/StringRef.h"
@@ -27,6 +28,9 @@ struct CommonConfig {
   bool tieWordEmbeddings = false;              ///< a hint: a checkpoint's `lm_head.weight` counts
   int32_t bosTokenId = -1, padTokenId = -1;    ///< -1: none
   std::vector<int32_t> eosTokenIds;
+  /// What config.json, and the hf_quant_config.json beside it, say about quantized matrices; empty: nothing.
+  std::vector<QuantizationConfig> quantization;
+  std::string hfQuantConfigText; ///< hf_quant_config.json as found, or empty
 };
 
 /// Mamba-2 mixer: H heads of P channels in G groups, state N a channel, convolution over W tokens.

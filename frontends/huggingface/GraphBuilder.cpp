@@ -9,8 +9,8 @@ using namespace nemotron;
 using namespace nemotron::frontends;
 
 GraphBuilder::GraphBuilder(MLIRContext *context, const TensorSource &source, const Naming &naming,
-                           const CommonConfig &config, const ImportOptions &options)
-    : context(context), source(source), naming(naming), config(config), options(options),
+                           const CommonConfig &config, const Quantization &quantization, const ImportOptions &options)
+    : context(context), source(source), naming(naming), config(config), quantization(quantization), options(options),
       module(ModuleOp::create(fileLocation(context, config.path))), declarations(context), builder(context) {
   builder.setInsertionPointToEnd(module->getBody());
   const Type tokensType = RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
@@ -52,6 +52,8 @@ Type GraphBuilder::elementType(runtime::DType dtype) const {
     return BFloat16Type::get(context);
   case runtime::DType::kF16:
     return Float16Type::get(context);
+  case runtime::DType::kF8E4M3:
+    return Float8E4M3FNType::get(context);
   default: // the check of the tensors lets nothing else through
     return Float32Type::get(context);
   }
@@ -77,25 +79,6 @@ Value GraphBuilder::matrix(StringRef name, StringRef tensor) {
   return castTo(name, readWeight(name, fullName(tensor)), elementType(options.dtype));
 }
 
-Value GraphBuilder::stackedMatrices(StringRef name, StringRef tensor, StringRef suffix, int64_t count) {
-  SmallVector<Value> parts;
-  const std::string dot = ".";
-  for (int64_t i = 0; i < count; ++i) {
-    const std::string index = std::to_string(i);
-    const std::string partName = name.str() + dot + index;
-    parts.push_back(readWeight(partName, fullName(tensor.str() + dot + index + dot + suffix.str())));
-  }
-  // One cast of the stack where that is possible, else one for each part.
-  if (!llvm::all_equal(llvm::map_range(parts, [](Value part) { return part.getType(); })))
-    for (auto [i, part] : llvm::enumerate(parts))
-      part = castTo(name.str() + dot + std::to_string(i), part, elementType(options.dtype));
-  const auto partType = cast<RankedTensorType>(parts.front().getType());
-  SmallVector<int64_t> shape{count};
-  llvm::append_range(shape, partType.getShape());
-  Value stack = create<ir::StackOp>(name, partType.clone(shape), parts);
-  return castTo(name, stack, elementType(options.dtype));
-}
-
 Value GraphBuilder::weightF32(StringRef name, StringRef tensor) {
   return castTo(name, readWeight(name, fullName(tensor)), f32());
 }
@@ -116,11 +99,11 @@ FlatSymbolRefAttr GraphBuilder::state(StringRef name, ir::StateKind kind, ArrayR
   return FlatSymbolRefAttr::get(context, symbol);
 }
 
-Value GraphBuilder::linear(StringRef name, StringRef tensor, Value x) {
-  Value weight = matrix(name, (tensor + ".weight").str());
-  Value bias = optionalWeightF32((name + ".bias").str(), (tensor + ".bias").str());
-  const int64_t width = cast<RankedTensorType>(weight.getType()).getDimSize(0);
-  return create<ir::LinearOp>(name, activations(width), x, weight, bias, ir::Activation::None, splitInputs());
+std::pair<FloatAttr, FloatAttr> GraphBuilder::kvCacheScales() {
+  const auto found = quantization.cacheScales.find(layer.getInt());
+  if (found == quantization.cacheScales.end())
+    return {};
+  return {builder.getF32FloatAttr(found->second.key), builder.getF32FloatAttr(found->second.value)};
 }
 
 ResultRange GraphBuilder::split(StringRef name, Value x, ArrayRef<int64_t> widths) {
@@ -133,9 +116,10 @@ ResultRange GraphBuilder::split(StringRef name, Value x, ArrayRef<int64_t> width
 void GraphBuilder::finish(Value hidden, Value embedding) {
   leaveLayers();
   Value rows = create<ir::SelectRowsOp>("select_rows", hidden.getType(), hidden, batchArg);
-  Value head = embedding;
+  Value logits;
   if (source.lookup(naming.head()))
-    head = castTo("lm_head", readWeight("lm_head", naming.head()), elementType(options.dtype));
-  Value logits = create<ir::LinearOp>("lm_head", activations(config.vocabSize), rows, head, /*bias=*/Value());
+    logits = product("lm_head", naming.wrapper + "lm_head", rows, /*splitInput=*/false);
+  else
+    logits = create<ir::LinearOp>("lm_head", activations(config.vocabSize), rows, embedding, /*bias=*/Value());
   create<func::ReturnOp>("step", logits);
 }

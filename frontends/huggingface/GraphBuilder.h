@@ -7,6 +7,7 @@
 #include "dialects/Nemotron/IR/Nemotron.h"
 #include "frontends/huggingface/Import.h"
 #include "frontends/huggingface/Manifest.h"
+#include "frontends/huggingface/Quantization.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinOps.h"
 
@@ -22,7 +23,7 @@ namespace nemotron::frontends {
 class GraphBuilder {
 public:
   GraphBuilder(mlir::MLIRContext *context, const TensorSource &source, const Naming &naming, const CommonConfig &config,
-               const ImportOptions &options);
+               const Quantization &quantization, const ImportOptions &options);
 
   /// What follows belongs to layer `index`, until the next call.
   void enterLayer(int64_t index);
@@ -38,10 +39,8 @@ public:
 
   bool hasTensor(llvm::StringRef tensor) const { return source.lookup(fullName(tensor)).has_value(); }
 
-  /// A matrix or a stack of matrices in the type of the options.
+  /// A matrix or a stack of matrices, not quantized, in the type of the options.
   mlir::Value matrix(llvm::StringRef name, llvm::StringRef tensor);
-  /// The same from one tensor an expert: `<tensor>.<e>.<suffix>`, stacked.
-  mlir::Value stackedMatrices(llvm::StringRef name, llvm::StringRef tensor, llvm::StringRef suffix, int64_t count);
   /// A weight of any rank in f32.
   mlir::Value weightF32(llvm::StringRef name, llvm::StringRef tensor);
   /// The same, or null if the checkpoint has no such tensor.
@@ -51,13 +50,17 @@ public:
   /// Declares `@layers.<i>.<name>`.
   mlir::FlatSymbolRefAttr state(llvm::StringRef name, ir::StateKind kind, llvm::ArrayRef<int64_t> shape,
                                 mlir::Type type);
-  bool splitInputs() const { return options.splitInputs.value_or(false); }
   bool bf16RopeFrequencies() const { return options.bf16RopeFrequencies; }
-  mlir::Type kvCacheType() const { return elementType(options.kvCacheDtype.value_or(options.dtype)); }
+  mlir::Type kvCacheType() const { return elementType(quantization.kvCacheDtype); }
+  mlir::Type ssmStateType() const { return elementType(options.ssmStateDtype); }
+  /// The scales of keys and values of this layer's cache; null unless it is of 8-bit floats.
+  std::pair<mlir::FloatAttr, mlir::FloatAttr> kvCacheScales();
   mlir::Type f32() { return builder.getF32Type(); }
 
-  /// `x` times `<tensor>.weight`, plus `<tensor>.bias` if the checkpoint has it.
+  /// `x` times `<tensor>.weight`, plus `<tensor>.bias` if the checkpoint has it. Quantized as the checkpoint has it.
   mlir::Value linear(llvm::StringRef name, llvm::StringRef tensor, mlir::Value x);
+  /// The chosen ones of `count` experts `<tensor>.<e>`, or of those stacked in `<tensor>.up_proj`, applied to `x`.
+  mlir::Value experts(llvm::StringRef name, llvm::StringRef tensor, int64_t count, mlir::Value x, ir::MoeRouteOp route);
   mlir::Value add(llvm::StringRef name, mlir::Value a, mlir::Value b) { return create<ir::AddOp>(name, a, b); }
   mlir::Value relu2(llvm::StringRef name, mlir::Value x) { return create<ir::Relu2Op>(name, x); }
   mlir::ResultRange split(llvm::StringRef name, mlir::Value x, llvm::ArrayRef<int64_t> widths);
@@ -83,6 +86,22 @@ private:
   mlir::Type elementType(runtime::DType dtype) const;
   void mark(mlir::Operation *op) const;
 
+  // How a product is built, GraphProducts.cpp. `module` is a full name.
+  /// A matrix, or a stack of them, and the scales if it stays quantized.
+  struct Factor {
+    mlir::Value weight;
+    mlir::Value scale;      ///< null: `weight` is of the type of the options
+    mlir::Value inputScale; ///< of experts that have static ones
+  };
+  mlir::Value product(llvm::StringRef name, const std::string &module, mlir::Value x, bool splitInput);
+  mlir::Value scaledProduct(llvm::StringRef name, const Factor &factor, mlir::Value bias, mlir::Value x,
+                            const QuantizedMatrix &matrix);
+  Factor readFactor(llvm::StringRef name, const std::string &module);
+  Factor readExperts(llvm::StringRef name, llvm::StringRef tensor, llvm::StringRef projection, int64_t count);
+  mlir::Value readScale(llvm::StringRef name, const std::string &tensor);
+  mlir::Value stack(llvm::StringRef name, mlir::ValueRange parts);
+  mlir::Value dequantize(llvm::StringRef name, mlir::Value weight, mlir::Value scale);
+
   /// Declares the weight and reads it, in its type on disk. `tensor` is a full name.
   mlir::Value readWeight(llvm::StringRef name, const std::string &tensor);
   mlir::Value castTo(llvm::StringRef name, mlir::Value weight, mlir::Type type);
@@ -91,6 +110,7 @@ private:
   const TensorSource &source;
   const Naming &naming;
   const CommonConfig &config;
+  const Quantization &quantization;
   const ImportOptions &options;
   mlir::OwningOpRef<mlir::ModuleOp> module;
   mlir::OpBuilder declarations; ///< where weights and states are declared, above @step

@@ -1,12 +1,15 @@
 //===- Import.cpp - Hugging Face checkpoint to the nemotron dialect -----------------------------------------------===//
 #include "frontends/huggingface/Import.h"
 
+#include <cmath>
+
 #include "dialects/Nemotron/IR/Nemotron.h"
 #include "frontends/huggingface/CheckTensors.h"
 #include "frontends/huggingface/Diagnostics.h"
 #include "frontends/huggingface/GraphBuilder.h"
 #include "frontends/huggingface/Hash.h"
 #include "frontends/huggingface/ModelFiles.h"
+#include "frontends/huggingface/Quantization.h"
 #include "frontends/huggingface/RandomWeights.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
@@ -21,10 +24,17 @@ using runtime::DType;
 namespace {
 
 LogicalResult checkOptions(MLIRContext *context, const ImportOptions &options) {
-  for (DType dtype : {options.dtype, options.kvCacheDtype.value_or(options.dtype)})
+  const Location location = UnknownLoc::get(context);
+  const DType cache = options.kvCacheDtype.value_or(options.dtype);
+  for (auto [what, dtype] : {std::pair("matrices", options.dtype), std::pair("SSM states", options.ssmStateDtype)})
     if (dtype != DType::kF32 && dtype != DType::kBF16)
-      return emitError(UnknownLoc::get(context))
-             << "matrices and KV cache can be f32 or bf16, not " << std::string(runtime::DTypeName(dtype));
+      return emitError(location) << what << " can be f32 or bf16, not " << std::string(runtime::DTypeName(dtype));
+  if (cache != DType::kF32 && cache != DType::kBF16 && cache != DType::kF8E4M3)
+    return emitError(location) << "the KV cache can be f32, bf16 or f8e4m3, not "
+                               << std::string(runtime::DTypeName(cache));
+  if (options.kvScale && !(*options.kvScale > 0 && std::isfinite(*options.kvScale)))
+    return emitError(location) << "the scale of the KV cache is " << std::to_string(*options.kvScale)
+                               << ", expected a positive, finite number";
   return success();
 }
 
@@ -57,6 +67,8 @@ ir::ModelInfo describe(const ModelConfig &config, const TensorSource &source, in
   info.configJson = shared.text;
   Hasher hasher;
   hasher.add(shared.text);
+  if (!shared.hfQuantConfigText.empty())
+    hasher.add(shared.hfQuantConfigText);
   hasher.add(source.hash());
   info.checkpointHash = hasher.finish();
   return info;
@@ -102,18 +114,20 @@ FailureOr<ImportedModel> nemotron::frontends::importCheckpoint(MLIRContext *cont
   const Naming naming = detectNaming(source, config);
   fitToTensors(context, source, naming, config);
   const FailureOr<int64_t> numParameters = checkTensors(context, source, naming, config);
-  if (failed(numParameters))
+  FailureOr<Quantization> quantization = readQuantization(context, source, naming, config, options);
+  if (failed(numParameters) || failed(quantization))
     return failure();
 
   ImportOptions resolved = options;
   if (!resolved.splitInputs)
     resolved.splitInputs = options.dtype == DType::kBF16 && layersBlockType(config).find('E') != std::string::npos;
-  GraphBuilder builder(context, source, naming, common(config), resolved);
+  GraphBuilder builder(context, source, naming, common(config), *quantization, resolved);
   if (const auto *hybrid = std::get_if<NemotronHConfig>(&config))
     buildNemotronH(builder, *hybrid);
   else
     buildNemotron(builder, std::get<NemotronConfig>(config));
-  ImportedModel model{builder.takeModule(), describe(config, source, *numParameters), nullptr};
+  ImportedModel model{builder.takeModule(), describe(config, source, *numParameters), std::move(quantization->report),
+                      nullptr};
   if (failed(verify(*model.module)))
     return failure();
   return model;
@@ -123,11 +137,15 @@ FailureOr<ImportedModel> nemotron::frontends::importHuggingFace(MLIRContext *con
                                                                 const ImportOptions &options) {
   if (!llvm::sys::fs::is_directory(path))
     return emitError(fileLocation(context, path)) << "is not a folder with a checkpoint";
-  if (const std::string quantized = joinPath(path, "hf_quant_config.json"); llvm::sys::fs::exists(quantized))
-    return emitError(fileLocation(context, quantized)) << "is of a quantized checkpoint, which is not supported yet";
-  const FailureOr<ModelConfig> config = loadConfig(context, joinPath(path, "config.json"));
+  FailureOr<ModelConfig> config = loadConfig(context, joinPath(path, "config.json"));
   if (failed(config))
     return failure();
+  if (const std::string file = joinPath(path, "hf_quant_config.json"); llvm::sys::fs::exists(file)) {
+    FailureOr<QuantizationConfig> quantization = loadHfQuantConfig(context, file, common(*config).hfQuantConfigText);
+    if (failed(quantization))
+      return failure();
+    common(*config).quantization.push_back(std::move(*quantization));
+  }
   FailureOr<std::unique_ptr<TensorSource>> source = openCheckpoint(context, path);
   if (failed(source))
     return failure();
@@ -137,9 +155,13 @@ FailureOr<ImportedModel> nemotron::frontends::importHuggingFace(MLIRContext *con
 
 FailureOr<ImportedModel> nemotron::frontends::importRandomWeights(MLIRContext *context, StringRef configPath,
                                                                   const ImportOptions &options) {
-  const FailureOr<ModelConfig> config = loadConfig(context, configPath);
+  FailureOr<ModelConfig> config = loadConfig(context, configPath);
   if (failed(config))
     return failure();
+  if (!common(*config).quantization.empty())
+    emitRemark(fileLocation(context, configPath))
+        << "is of a quantized checkpoint, but random weights are not quantized";
+  common(*config).quantization.clear();
   std::unique_ptr<TensorSource> source = makeRandomWeights(*config);
   FailureOr<ImportedModel> model = importCheckpoint(context, *source, *config, options);
   const StringRef folder = llvm::sys::path::parent_path(configPath);

@@ -8,6 +8,7 @@
 #include "dialects/Nemotron/Checkpoint.h"
 #include "frontends/huggingface/Checkpoint.h"
 #include "frontends/huggingface/Config.h"
+#include "frontends/huggingface/QuantizationReport.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
@@ -19,8 +20,16 @@ struct ImportOptions {
   /// Type that matrices are used in: kBF16 or kF32. Where the checkpoint has another type, a `nemotron.cast` is
   /// inserted.
   runtime::DType dtype = runtime::DType::kBF16;
-  /// Type of the KV cache, kBF16 or kF32; that of the matrices if not given.
+  /// Type of the KV cache, kBF16, kF32 or kF8E4M3. If not given, kF8E4M3 where the checkpoint declares it or has scales
+  /// for it, else that of the matrices.
   std::optional<runtime::DType> kvCacheDtype;
+  /// Scale of keys and values of an FP8 KV cache in layers for which the checkpoint has none. Without it a checkpoint
+  /// that declares an FP8 KV cache gets 1, with a remark for each layer, and another is an error.
+  std::optional<float> kvScale;
+  /// Type of the `ssm` states, kF32 or kBF16.
+  runtime::DType ssmStateDtype = runtime::DType::kF32;
+  /// Gives quantized matrices their values back, in `dtype`; else they stay as they are, with their scales.
+  bool dequantize = false;
   /// Rounds the rotary frequencies to BF16. Formulas and implementations keep them in F32, but a model that was cast to
   /// BF16 as a whole (`model.to(torch.bfloat16)`) has rounded ones; this reproduces its numbers.
   bool bf16RopeFrequencies = false;
@@ -33,6 +42,8 @@ struct ImportOptions {
 struct ImportedModel {
   mlir::OwningOpRef<mlir::ModuleOp> module;
   ir::ModelInfo info;
+  /// Which scales the checkpoint has, layer by layer.
+  QuantizationReport quantization;
   /// Serves the bytes of every `nemotron.weight` of the module. Null if the caller of `importCheckpoint` owns it.
   std::unique_ptr<ir::WeightSource> weights;
 };

@@ -34,8 +34,14 @@ class Lister {
 public:
   Lister(const Naming &naming, llvm::function_ref<bool(llvm::StringRef)> exists) : naming(naming), exists(exists) {}
 
-  void enterLayer(int64_t layer) { prefix = naming.inLayer(layer, ""); }
-  void enterBody() { prefix = naming.inBody(""); }
+  void enterLayer(int64_t index) {
+    layer = index;
+    prefix = naming.inLayer(index, "");
+  }
+  void enterBody() {
+    layer = -1;
+    prefix = naming.inBody("");
+  }
 
   void add(const Twine &name, ArrayRef<int64_t> shape, TensorRole role) {
     append((prefix + name).str(), shape, role, true, true);
@@ -45,12 +51,25 @@ public:
   }
   void addHead(ArrayRef<int64_t> shape, bool expected) {
     append(naming.head(), shape, TensorRole::Matrix, false, expected);
+    appendScales(naming.head());
+  }
+
+  /// A matrix [out, in], and its scales if it is quantized.
+  void addMatrix(const Twine &module, int64_t out, int64_t in) {
+    add(module + ".weight", {out, in}, TensorRole::Matrix);
+    appendScales((prefix + module + ".weight").str());
   }
 
   /// A projection [out, in] with an optional bias.
   void addProjection(const Twine &name, int64_t out, int64_t in, bool expectBias) {
-    add(name + ".weight", {out, in}, TensorRole::Matrix);
+    addMatrix(name, out, in);
     addOptional(name + ".bias", {out}, TensorRole::Bias, expectBias);
+  }
+
+  /// The scales of an FP8 KV cache, where ModelOpt and where compressed-tensors put them.
+  void addCacheScales(const Twine &attention) {
+    for (const char *name : {".k_proj.k_scale", ".v_proj.v_scale", ".k_scale", ".v_scale"})
+      addOptional(attention + name, {}, TensorRole::Scale, /*expected=*/false);
   }
 
   void addMixer(const MambaSizes &sizes, const NemotronHConfig &config);
@@ -65,12 +84,18 @@ public:
 
 private:
   void append(std::string name, ArrayRef<int64_t> shape, TensorRole role, bool required, bool expected) {
-    specs.push_back({std::move(name), llvm::SmallVector<int64_t, 3>(shape), role, required, expected});
+    specs.push_back({std::move(name), llvm::SmallVector<int64_t, 3>(shape), role, required, expected, layer});
+  }
+  void appendScales(llvm::StringRef weight) {
+    weight.consume_back("weight");
+    append((weight + "weight_scale").str(), {}, TensorRole::Scale, false, false);
+    append((weight + "input_scale").str(), {}, TensorRole::Scale, false, false);
   }
 
   const Naming &naming;
   llvm::function_ref<bool(llvm::StringRef)> exists;
   std::string prefix;
+  int64_t layer = -1;
 };
 
 void Lister::addMixer(const MambaSizes &sizes, const NemotronHConfig &config) {
@@ -89,6 +114,7 @@ void Lister::addMixer(const AttentionSizes &sizes, const NemotronHConfig &config
   addProjection("mixer.k_proj", sizes.keySize(), config.hiddenSize, config.attentionBias);
   addProjection("mixer.v_proj", sizes.keySize(), config.hiddenSize, config.attentionBias);
   addProjection("mixer.o_proj", config.hiddenSize, sizes.querySize(), config.attentionBias);
+  addCacheScales("mixer");
 }
 
 void Lister::addMixer(const MlpSizes &sizes, const NemotronHConfig &config) {
@@ -107,8 +133,8 @@ void Lister::addMixer(const MoeSizes &sizes, const NemotronHConfig &config) {
   } else {
     for (int64_t e = 0; e < numExperts; ++e) {
       const std::string expert = "mixer.experts." + std::to_string(e);
-      add(expert + ".up_proj.weight", {width, expertInput}, TensorRole::Matrix);
-      add(expert + ".down_proj.weight", {expertInput, width}, TensorRole::Matrix);
+      addMatrix(expert + ".up_proj", width, expertInput);
+      addMatrix(expert + ".down_proj", expertInput, width);
     }
   }
   if (sizes.latentSize) {
@@ -151,6 +177,7 @@ void Lister::list(const NemotronConfig &config) {
     addProjection("self_attn.k_proj", attention.keySize(), hidden, config.attentionBias);
     addProjection("self_attn.v_proj", attention.keySize(), hidden, config.attentionBias);
     addProjection("self_attn.o_proj", hidden, attention.querySize(), config.attentionBias);
+    addCacheScales("self_attn");
     addNorm("post_attention_layernorm");
     addProjection("mlp.up_proj", config.intermediateSize, hidden, config.mlpBias);
     addProjection("mlp.down_proj", hidden, config.intermediateSize, config.mlpBias);

@@ -26,7 +26,22 @@ struct Naming {
 };
 
 /// What a tensor is for; decides the values and the type that random weights have.
-enum class TensorRole { Embedding, Matrix, Router, Conv, Bias, Norm, OffsetNorm, ALog, SkipD, DtBias, CorrectionBias };
+enum class TensorRole {
+  Embedding,
+  Matrix,
+  Router,
+  Conv,
+  Bias,
+  Norm,
+  OffsetNorm,
+  ALog,
+  SkipD,
+  DtBias,
+  CorrectionBias,
+  /// Of 8-bit floats: `weight_scale` and `input_scale` beside a matrix, `k_scale` and `v_scale` of an attention layer.
+  /// Shape and values are checked in Quantization.cpp.
+  Scale,
+};
 
 struct TensorSpec {
   std::string name;
@@ -36,6 +51,7 @@ struct TensorSpec {
   bool required;
   /// The config's flags ask for it: a checkpoint made from the config alone has it. True if required.
   bool expected;
+  int64_t layer; ///< -1: of none
 
   int64_t numElements() const;
 };
@@ -43,8 +59,8 @@ struct TensorSpec {
 /// The usual naming of a family: "backbone." for Nemotron-H, "model." for the dense models and for Puzzle.
 Naming defaultNaming(const ModelConfig &config);
 
-/// All tensors of `config`, layer by layer. `exists` says what the checkpoint has; it is only asked whether a layer's
-/// experts are stacked into one tensor.
+/// All tensors of `config`, layer by layer, a matrix before its scales. `exists` says what the checkpoint has; it is
+/// only asked whether a layer's experts are stacked into one tensor.
 std::vector<TensorSpec> listTensors(const ModelConfig &config, const Naming &naming,
                                     llvm::function_ref<bool(llvm::StringRef)> exists);
 

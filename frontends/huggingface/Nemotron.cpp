@@ -39,8 +39,9 @@ Value buildAttention(GraphBuilder &b, const NemotronConfig &config, Value h) {
   q = rotate(b, "q_proj", config, q);
   k = rotate(b, "k_proj", config, k);
   const APFloat scale(static_cast<float>(1.0 / std::sqrt(static_cast<double>(sizes.headDim))));
+  auto [keyScale, valueScale] = b.kvCacheScales();
   Value o = b.create<ir::AttentionOp>("attention", q.getType(), q, k, v, b.batch(), cache.getValue(), sizes.numHeads,
-                                      sizes.numKvHeads, sizes.headDim, scale);
+                                      sizes.numKvHeads, sizes.headDim, scale, keyScale, valueScale);
   return b.linear("o_proj", "self_attn.o_proj", o);
 }
 

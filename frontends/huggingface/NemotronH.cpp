@@ -33,7 +33,8 @@ Value buildMixer(GraphBuilder &b, const MambaSizes &sizes, const NemotronHConfig
   auto xbcParts = b.split("conv1d", convolved, {inner, groupState, groupState});
   Value x = xbcParts[0];
 
-  auto ssmState = b.state("ssm", ir::StateKind::Ssm, {sizes.numHeads, sizes.headDim, sizes.stateSize}, b.f32());
+  auto ssmState =
+      b.state("ssm", ir::StateKind::Ssm, {sizes.numHeads, sizes.headDim, sizes.stateSize}, b.ssmStateType());
   Value aLog = b.weightF32("A_log", "mixer.A_log"), dtBias = b.weightF32("dt_bias", "mixer.dt_bias");
   Value y =
       b.create<ir::SsmScanOp>("scan", b.activations(inner), x, xbcParts[1], xbcParts[2], dt, aLog, dtBias, b.batch(),
@@ -51,8 +52,9 @@ Value buildMixer(GraphBuilder &b, const AttentionSizes &sizes, const NemotronHCo
   Value k = b.linear("k_proj", "mixer.k_proj", h);
   Value v = b.linear("v_proj", "mixer.v_proj", h);
   const APFloat scale(static_cast<float>(1.0 / std::sqrt(static_cast<double>(sizes.headDim))));
+  auto [keyScale, valueScale] = b.kvCacheScales();
   Value o = b.create<ir::AttentionOp>("attention", q.getType(), q, k, v, b.batch(), cache.getValue(), sizes.numHeads,
-                                      sizes.numKvHeads, sizes.headDim, scale);
+                                      sizes.numKvHeads, sizes.headDim, scale, keyScale, valueScale);
   return b.linear("o_proj", "mixer.o_proj", o);
 }
 
@@ -78,16 +80,7 @@ Value buildMixer(GraphBuilder &b, const MoeSizes &sizes, const NemotronHConfig &
                                         APFloat(static_cast<float>(sizes.routedScalingFactor)));
 
   Value input = sizes.latentSize ? b.linear("fc1_latent_proj", "mixer.fc1_latent_proj", h) : h;
-  Value up, down;
-  if (b.hasTensor("mixer.experts.up_proj")) {
-    up = b.matrix("experts.up_proj", "mixer.experts.up_proj");
-    down = b.matrix("experts.down_proj", "mixer.experts.down_proj");
-  } else {
-    up = b.stackedMatrices("experts.up_proj", "mixer.experts", "up_proj.weight", sizes.nRoutedExperts);
-    down = b.stackedMatrices("experts.down_proj", "mixer.experts", "down_proj.weight", sizes.nRoutedExperts);
-  }
-  Value routed = b.create<ir::MoeExpertsOp>("experts", input.getType(), input, route.getIndices(), route.getWeights(),
-                                            up, down, b.splitInputs());
+  Value routed = b.experts("experts", "mixer.experts", sizes.nRoutedExperts, input, route);
   if (sizes.latentSize)
     routed = b.linear("fc2_latent_proj", "mixer.fc2_latent_proj", routed);
   if (!sizes.sharedIntermediateSize)

@@ -76,7 +76,7 @@ double MeasureDot(ThreadPool& pool, DType dtype) {
     pool.ParallelFor(kTasks, [&](int64_t, int thread) {
       float* output = outputs.data() + thread * kRows * kColumns;
       for (int i = 0; i < kRepeats; ++i) {
-        matrix.Multiply(aligned(inputs.data()), kRows, 0, matrix.num_panels(), nullptr, false, output, kColumns * 4);
+        matrix.Multiply(aligned(inputs.data()), kRows, 0, matrix.num_panels(), {}, output, kColumns * 4);
       }
     });
   });

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "runtime/cpu/kernel.h"
+#include "runtime/engine/cpu_arguments.h"
+#include "runtime/engine/cpu_tap.h"
 #include "runtime/plan/format.h"
 
 namespace nemotron::runtime {
@@ -19,88 +21,7 @@ namespace {
 
 constexpr int64_t kHugePageBytes = 2 << 20;
 
-/// The value of a plan's enum in the kernels' terms; the loader has checked the range, and the values are equal.
-template <typename Target, typename Source>
-Target Convert(Source value) {
-  return static_cast<Target>(value);
-}
-static_assert(static_cast<int>(schema::Space::Row) == static_cast<int>(cpu::Space::kRow));
-static_assert(static_cast<int>(schema::Layout::Panel) == static_cast<int>(cpu::Layout::kPanel));
-static_assert(static_cast<int>(schema::StateKind::Ssm) == static_cast<int>(cpu::StateKind::kSsm));
-static_assert(static_cast<int>(schema::DType::I64) == static_cast<int>(DType::kI64));
-
-cpu::BufferArgument MakeBuffer(const schema::Buffer& buffer, uint64_t column, uint64_t columns,
-                               const ProgramLimits& limits) {
-  const int64_t capacity = buffer.space() == schema::Space::Token ? limits.max_tokens : limits.max_rows;
-  const auto dtype = Convert<DType>(buffer.dtype());
-  return {.dtype = dtype,
-          .space = Convert<cpu::Space>(buffer.space()),
-          .columns = static_cast<int64_t>(columns),
-          .row_bytes = static_cast<int64_t>(buffer.row_bytes()),
-          .base_bytes =
-              static_cast<int64_t>(buffer.offset_bytes()) * capacity + static_cast<int64_t>(column) * SizeOf(dtype)};
-}
-
-cpu::ParameterValue MakeParameter(const schema::Parameter& parameter) {
-  switch (parameter.type()) {
-    case schema::ParameterType::Int:
-      return parameter.int_value();
-    case schema::ParameterType::Float:
-      return parameter.float_value();
-    case schema::ParameterType::Bool:
-      return parameter.int_value() != 0;
-    case schema::ParameterType::String:
-      return parameter.string_value()->str();
-  }
-  return int64_t{0};
-}
-
-cpu::DispatchArguments MakeArguments(const Plan& plan, const schema::Dispatch& dispatch, const ProgramLimits& limits,
-                                     int num_threads) {
-  const schema::Plan& root = plan.root();
-  cpu::DispatchArguments arguments;
-  for (const schema::Argument* argument : *dispatch.arguments()) {
-    const std::string name = argument->name()->str();
-    switch (argument->kind()) {
-      case schema::ArgumentKind::Input:
-      case schema::ArgumentKind::Output: {
-        auto& buffers = argument->kind() == schema::ArgumentKind::Input ? arguments.inputs : arguments.outputs;
-        const schema::Buffer& buffer = *root.program()->buffers()->Get(argument->index());
-        buffers.emplace(name, MakeBuffer(buffer, argument->column(), argument->columns(), limits));
-        break;
-      }
-      case schema::ArgumentKind::Weight: {
-        const schema::Weight& weight = *root.weights()->Get(argument->index());
-        arguments.weights.emplace(name, cpu::WeightArgument{.dtype = Convert<DType>(weight.dtype()),
-                                                            .layout = Convert<cpu::Layout>(weight.layout()),
-                                                            .shape = {weight.shape()->begin(), weight.shape()->end()},
-                                                            .data = plan.SegmentBytes(*weight.segment())});
-        break;
-      }
-      case schema::ArgumentKind::State: {
-        const schema::State& state = *root.states()->Get(argument->index());
-        arguments.states.emplace(name, cpu::StateArgument{.kind = Convert<cpu::StateKind>(state.kind()),
-                                                          .dtype = Convert<DType>(state.dtype()),
-                                                          .shape = {state.shape()->begin(), state.shape()->end()},
-                                                          .offset_bytes = static_cast<int64_t>(state.offset_bytes())});
-        break;
-      }
-    }
-  }
-  if (dispatch.parameters() != nullptr) {
-    for (const schema::Parameter* parameter : *dispatch.parameters()) {
-      arguments.parameters.emplace(parameter->name()->str(), MakeParameter(*parameter));
-    }
-  }
-  arguments.max_tokens = limits.max_tokens;
-  arguments.max_rows = limits.max_rows;
-  arguments.vocab_size = static_cast<int64_t>(root.model()->vocab_size());
-  arguments.page_tokens = limits.page_tokens;
-  arguments.num_threads = num_threads;
-  return arguments;
-}
-
-/// Keeps expert numbers within bounds: they are data, which no kernel checks. Whatever I32 buffer `cpu.moe_experts`
+/// Keeps expert numbers within bounds: they are data, which no kernel checks. Whatever I32 buffer a kernel of experts
 /// reads must have been filled by a `cpu.moe_route` that knows no more experts; the loader has checked that nothing has
 /// overwritten it since.
 class ExpertFlow {
@@ -111,7 +32,7 @@ class ExpertFlow {
       const schema::Argument* indices = Find(dispatch, schema::ArgumentKind::Output, "indices");
       int64_t& routed = num_routed_[indices->index()];
       routed = std::max(routed, NumExperts(plan, dispatch, "weight"));
-    } else if (kernel == "cpu.moe_experts") {
+    } else if (kernel == "cpu.moe_experts" || kernel == "cpu.scaled_moe_experts") {
       const schema::Argument* indices = Find(dispatch, schema::ArgumentKind::Input, "indices");
       const auto routed = num_routed_.find(indices->index());
       const int64_t num_experts = NumExperts(plan, dispatch, "up");
@@ -145,6 +66,8 @@ class CpuProgram final : public DeviceProgram {
  public:
   CpuProgram(CpuDevice* device, const Plan& plan, const ProgramLimits& limits)
       : device_(device),
+        plan_(plan),
+        limits_(limits),
         token_arena_bytes_(static_cast<int64_t>(plan.root().program()->token_arena_bytes()) * limits.max_tokens),
         row_arena_bytes_(static_cast<int64_t>(plan.root().program()->row_arena_bytes()) * limits.max_rows) {
     const schema::Buffer& logits = *plan.root().program()->buffers()->Get(plan.root().program()->logits());
@@ -156,6 +79,13 @@ class CpuProgram final : public DeviceProgram {
     const int64_t alignment = static_cast<int64_t>(kBufferAlignment);
     scratch_bytes_ = std::max(scratch_bytes_, (dispatch->ScratchBytes() + alignment - 1) / alignment * alignment);
     dispatches_.push_back(std::move(dispatch));
+  }
+
+  void SetObserver(ActivationObserver* observer) override {
+    taps_.clear();
+    for (uint32_t i = 0; observer != nullptr && i < dispatches_.size(); ++i) {
+      taps_.push_back(std::make_unique<CpuTap>(plan_, i, limits_, observer));
+    }
   }
 
   int64_t workspace_bytes() const override { return token_arena_bytes_ + row_arena_bytes_ + scratch_bytes_; }
@@ -182,6 +112,12 @@ class CpuProgram final : public DeviceProgram {
                                       .row_arena = workspace_.data() + token_arena_bytes_,
                                       .scratch = workspace_.data() + token_arena_bytes_ + row_arena_bytes_,
                                       .pool = pool_};
+    if (!taps_.empty()) {
+      for (size_t i = 0; i < dispatches_.size(); ++i) {
+        taps_[i]->Run(*dispatches_[i], context);
+      }
+      return OkStatus();
+    }
     for (const std::unique_ptr<cpu::PreparedDispatch>& dispatch : dispatches_) {
       dispatch->Run(context);
     }
@@ -201,10 +137,13 @@ class CpuProgram final : public DeviceProgram {
 
  private:
   CpuDevice* device_;
+  const Plan& plan_;
+  ProgramLimits limits_;
   int64_t token_arena_bytes_, row_arena_bytes_;
   int64_t scratch_bytes_ = 0;
   cpu::BufferArgument logits_;
   std::vector<std::unique_ptr<cpu::PreparedDispatch>> dispatches_;
+  std::vector<std::unique_ptr<CpuTap>> taps_;  // one a dispatch while there is an observer
   std::vector<cpu::SequenceStep> sequences_;
   cpu::ThreadPool* pool_ = nullptr;
   DeviceMemory workspace_;  // token arena, row arena, scratch

@@ -15,6 +15,8 @@
 /// memory and runs programs. Addresses in device memory are `std::byte*` that the host may not follow.
 namespace nemotron::runtime {
 
+class ActivationObserver;
+
 /// Capacities a program is prepared for.
 struct ProgramLimits {
   int64_t max_tokens = 0;  ///< T of a step
@@ -47,6 +49,10 @@ class DeviceProgram {
   /// Bytes of activations and scratch that `AllocateWorkspace` will take.
   virtual int64_t workspace_bytes() const = 0;
   virtual Status AllocateWorkspace() = 0;
+
+  /// From the next step on `observer` sees activations, and may change what a step costs but nothing it computes; null:
+  /// nobody looks, which costs nothing. `observer` must live until it is replaced.
+  virtual void SetObserver(ActivationObserver* observer) = 0;
 
   /// Starts a step; it has ended after `Synchronize`. Fails only for reasons of the device.
   virtual Status Run(const DeviceStep& step) = 0;

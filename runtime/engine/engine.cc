@@ -234,6 +234,8 @@ Status Engine::Step(std::span<const StepEntry> entries, std::vector<float>* logi
   return OkStatus();
 }
 
+void Engine::SetObserver(ActivationObserver* observer) { impl_->program->SetObserver(observer); }
+
 Status Engine::Save(SequenceId sequence, const std::string& path) const {
   RETURN_IF_ERROR(impl_->broken);
   ASSIGN_OR_RETURN(const Sequence* found, std::as_const(impl_->sequences).Find(sequence));

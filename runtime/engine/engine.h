@@ -14,6 +14,8 @@
 
 namespace nemotron::runtime {
 
+class ActivationObserver;
+
 /// How much room an engine makes. Zero means: choose from the plan and the machine.
 struct EngineOptions {
   std::string device = "auto";      ///< "auto" or "cpu"
@@ -98,6 +100,10 @@ class Engine {
   /// max_rows_per_step): the step is then cut into several. On any error (unknown or repeated sequence, token id out of
   /// range, no pages left, context full) nothing has changed for any sequence.
   Status Step(std::span<const StepEntry> entries, std::vector<float>* logits);
+
+  /// From the next step on `observer` (observer.h) sees the activations of the device steps that a step is cut into;
+  /// null: nobody looks, which costs nothing. It must live until it is replaced, or the engine goes.
+  void SetObserver(ActivationObserver* observer);
 
   /// Writes tokens and state to a file (atomically), with the hash of the plan's weights.
   Status Save(SequenceId sequence, const std::string& path) const;

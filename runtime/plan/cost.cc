@@ -54,10 +54,10 @@ class DispatchCost {
           weight == nullptr ? 0 : tokens * Bytes(*weight) / static_cast<double>(weight->shape()->Get(0));
       return cost;
     }
-    if (kernel == "cpu.linear" || kernel == "cpu.moe_route") {
+    if (kernel == "cpu.linear" || kernel == "cpu.scaled_matmul" || kernel == "cpu.moe_route") {
       const schema::Weight* weight = WeightOf("weight");
       cost.flops = weight == nullptr ? 0 : 2 * Product(*weight->shape()) * units;
-    } else if (kernel == "cpu.moe_experts") {
+    } else if (kernel == "cpu.moe_experts" || kernel == "cpu.scaled_moe_experts") {
       const schema::Weight* up = WeightOf("up");
       const schema::Argument* picks = FindArgument(dispatch_, schema::ArgumentKind::Input, "indices");
       if (up != nullptr && picks != nullptr) {

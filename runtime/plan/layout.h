@@ -12,17 +12,25 @@ namespace nemotron::runtime {
 /// A matrix W [N, K] is used as y = x * W^T. Its rows (outputs) are cut into panels of 16, the last one padded with
 /// zero rows. Inside a panel, elements of K are interleaved so that one 64-byte vector holds the same k for all 16
 /// rows:
-///   F32:  [N/16][K][16]
-///   BF16: [N/16][K/2][16][2], pairs of neighbouring k, K padded with a zero to an even number
+///   F32:    [N/16][K][16]
+///   BF16:   [N/16][K/2][16][2], pairs of neighbouring k, K padded with a zero to an even number
+///   F8E4M3: [N/16][K/4][4][2][4][2], four neighbouring k, K padded with zeros to a multiple of 4
 /// A kernel then streams one panel from start to end, and every output is one chain of sums over k in ascending order,
 /// however many rows of x are multiplied at once. That makes results independent of how a batch is cut into steps.
 ///
+/// The 64 bytes of an F8E4M3 vector are, outermost first: 4 runs of 4 rows, 2 pairs of k, the 4 rows of the run, the 2
+/// k of the pair. Every 16 bytes, a lane of AVX2 and AVX-512, hold 4 rows. A BF16 has two bytes, so a kernel decodes
+/// the vector into one of low and one of high bytes, and interleaves their lower halves, then their upper halves, lane
+/// by lane (punpcklbw, punpckhbw). Two vectors of BF16 come out, of the first and of the second pair of k, rows in
+/// order, as in a BF16 panel: what multiplies BF16 multiplies these, in the same chain.
+///
 /// Example: N = 20, K = 3 in BF16 has two panels of 2 * 16 * 2 elements; W[17][2] lies at panel 1, pair 1, row 1, half
-/// 0, element 64 + 32 + 2 = 98.
+/// 0, element 64 + 32 + 2 = 98. In F8E4M3 it has two panels of 64 elements; W[17][2] lies at panel 1, run 0, pair 1,
+/// row 1, half 0, element 64 + 8 + 2 = 74.
 inline constexpr int64_t kPanelRows = 16;
 
-/// Elements of K that lie side by side: 2 for BF16, else 1.
-constexpr int64_t PanelInterleave(DType dtype) { return dtype == DType::kBF16 ? 2 : 1; }
+/// Elements of K in a vector of 64 bytes: 1 of F32, 2 of BF16, 4 of F8E4M3.
+constexpr int64_t PanelInterleave(DType dtype) { return dtype == DType::kF8E4M3 ? 4 : dtype == DType::kBF16 ? 2 : 1; }
 
 /// K padded to the interleave.
 constexpr int64_t PanelDepth(DType dtype, int64_t k) {
@@ -42,9 +50,9 @@ constexpr int64_t PanelMatrixBytes(DType dtype, int64_t n, int64_t k) {
 
 /// Where W[row][column] lies in the packed matrix, in elements.
 constexpr int64_t PanelElementIndex(DType dtype, int64_t k, int64_t row, int64_t column) {
-  const int64_t interleave = PanelInterleave(dtype);
-  return row / kPanelRows * PanelElements(dtype, k) + column / interleave * (kPanelRows * interleave) +
-         row % kPanelRows * interleave + column % interleave;
+  const int64_t interleave = PanelInterleave(dtype), r = row % kPanelRows, j = column % interleave;
+  const int64_t vector = row / kPanelRows * PanelElements(dtype, k) + column / interleave * (kPanelRows * interleave);
+  return vector + (dtype == DType::kF8E4M3 ? r / 4 * 16 + j / 2 * 8 + r % 4 * 2 + j % 2 : r * interleave + j);
 }
 
 }  // namespace nemotron::runtime

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ranges>
+#include <span>
 #include <string>
 #include <unordered_set>
 #include <vector>
 
+#include "runtime/base/dtype.h"
 #include "runtime/plan/format.h"
 #include "runtime/plan/weight_size.h"
 
@@ -114,9 +117,22 @@ Status CheckWeights(const schema::Plan& plan, uint64_t metadata_offset) {
   return OkStatus();
 }
 
+/// Types that a state of `kind` may have: what is added up over a sequence needs more digits than what is written once.
+std::span<const DType> StateDTypes(schema::StateKind kind) {
+  static constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kF8E4M3};
+  return std::span(kTypes).first(kind == schema::StateKind::Conv ? 1 : kind == schema::StateKind::Ssm ? 2 : 3);
+}
+
 Status CheckState(const std::string& what, const schema::State& state, uint64_t limit, uint64_t* end) {
   RETURN_IF_ERROR(ValidateEnum(what + " kind", static_cast<int>(state.kind()), 3));
   RETURN_IF_ERROR(ValidateEnum(what + " dtype", static_cast<int>(state.dtype()), 8));
+  const auto dtype = static_cast<DType>(state.dtype());
+  const std::span<const DType> dtypes = StateDTypes(state.kind());
+  if (std::find(dtypes.begin(), dtypes.end(), dtype) == dtypes.end()) {
+    const auto names = std::views::transform(dtypes, DTypeName);
+    return DataLoss("{} is {}, expected {} for kind {}", what, DTypeName(dtype), fmt::join(names, " or "),
+                    schema::EnumNameStateKind(state.kind()));
+  }
   const bool in_pages = state.kind() == schema::StateKind::KvCache;
   ASSIGN_OR_RETURN(const std::span<const int64_t> shape, ShapeOf(what, *state.shape()));
   const size_t rank = state.kind() == schema::StateKind::Conv ? 2 : 3;
@@ -135,7 +151,7 @@ Status CheckState(const std::string& what, const schema::State& state, uint64_t 
   if (state.offset_bytes() % alignment != 0) {
     return DataLoss("{} lies at offset {}, expected a multiple of {}", what, state.offset_bytes(), alignment);
   }
-  const uint64_t element_bytes = static_cast<uint64_t>(SizeOf(static_cast<DType>(state.dtype())));
+  const uint64_t element_bytes = static_cast<uint64_t>(SizeOf(dtype));
   if (state.offset_bytes() > limit ||
       static_cast<uint64_t>(*elements) > (limit - state.offset_bytes()) / element_bytes) {
     return DataLoss("{} lies at offset {} with {} elements of {} bytes, but {} is {}", what, state.offset_bytes(),

@@ -38,10 +38,31 @@ void Fill(DType dtype, std::byte* data, int64_t count) {
     const float value = static_cast<float>(i % 13 - 6) / 8;
     if (dtype == DType::kBF16) {
       reinterpret_cast<uint16_t*>(data)[i] = F32ToBF16(value);
+    } else if (dtype == DType::kF8E4M3) {
+      reinterpret_cast<uint8_t*>(data)[i] = F32ToF8E4M3(value);
     } else {
       reinterpret_cast<float*>(data)[i] = value;
     }
   }
+}
+
+/// A dispatch of T tokens without its weights: cpu.linear, or of E4M3 cpu.scaled_matmul with an input of E4M3.
+DispatchArguments Arguments(DType dtype, int64_t n, int64_t k, int64_t tokens) {
+  const bool is_f8 = dtype == DType::kF8E4M3;
+  const int64_t input_bytes = (tokens * k * 4 + 63) / 64 * 64, output_bytes = (tokens * n * 4 + 63) / 64 * 64;
+  DispatchArguments arguments;
+  arguments.inputs["input"] = {is_f8 ? DType::kF8E4M3 : DType::kF32, Space::kToken, k, is_f8 ? k : k * 4, 0};
+  arguments.outputs["output"] = {DType::kF32, Space::kToken, n, n * 4, input_bytes};
+  arguments.parameters["activation"] = std::string("none");
+  if (is_f8) {
+    static constexpr float kScale = 1;
+    arguments.inputs["input_scale"] = {DType::kF32, Space::kToken, 1, 4, input_bytes + output_bytes};
+    arguments.weights["weight_scale"] = {DType::kF32, Layout::kRowMajor, {1}, std::as_bytes(std::span(&kScale, 1))};
+  } else {
+    arguments.parameters["split_input"] = false;
+  }
+  arguments.max_tokens = tokens;
+  return arguments;
 }
 
 void Linear(benchmark::State& state, DType dtype) {
@@ -49,22 +70,17 @@ void Linear(benchmark::State& state, DType dtype) {
   ThreadPool pool(DefaultThreadCount());
   const int64_t matrix_bytes = PanelMatrixBytes(dtype, n, k);
   const int64_t copies = (kWeightBytes + matrix_bytes - 1) / matrix_bytes;
-  AlignedBytes weights(copies * matrix_bytes), arena(tokens * (n + k + 32) * 4);
+  AlignedBytes weights(copies * matrix_bytes), arena(tokens * (n + k + 33) * 4);
   Fill(dtype, weights.data, copies * matrix_bytes / SizeOf(dtype));
-  Fill(DType::kF32, arena.data, tokens * k);
+  Fill(dtype == DType::kF8E4M3 ? dtype : DType::kF32, arena.data, tokens * k);
 
-  DispatchArguments arguments;
-  arguments.inputs["input"] = {DType::kF32, Space::kToken, k, k * 4, 0};
-  arguments.outputs["output"] = {DType::kF32, Space::kToken, n, n * 4, (tokens * k * 4 + 63) / 64 * 64};
-  arguments.parameters["activation"] = std::string("none");
-  arguments.parameters["split_input"] = false;
-  arguments.max_tokens = tokens;
+  DispatchArguments arguments = Arguments(dtype, n, k, tokens);
   arguments.num_threads = pool.num_threads();
   std::vector<std::unique_ptr<PreparedDispatch>> dispatches;
   for (int64_t copy = 0; copy < copies; ++copy) {
     arguments.weights["weight"] = {
         dtype, Layout::kPanel, {n, k}, {weights.data + copy * matrix_bytes, static_cast<size_t>(matrix_bytes)}};
-    auto prepared = Prepare("cpu.linear", arguments);
+    auto prepared = Prepare(dtype == DType::kF8E4M3 ? "cpu.scaled_matmul" : "cpu.linear", arguments);
     if (!prepared.ok()) {
       return state.SkipWithError(prepared.status().message().c_str());
     }
@@ -89,7 +105,7 @@ void Linear(benchmark::State& state, DType dtype) {
   const double read_peak = std::max(read_before, MeasureReadBytesPerSecond(pool, all));
   const MachinePeak after = MeasureMachinePeak(pool);
   const double bytes = static_cast<double>(matrix_bytes) / best, flops = 2.0 * tokens * n * k / best;
-  const double peak_flops = dtype == DType::kBF16 && before.bf16_flops > 0
+  const double peak_flops = dtype != DType::kF32 && before.bf16_flops > 0
                                 ? std::max(before.bf16_flops, after.bf16_flops)
                                 : std::max(before.f32_flops, after.f32_flops);
   state.counters["GB/s"] = bytes / 1e9;
@@ -102,13 +118,14 @@ void Shapes(benchmark::internal::Benchmark* benchmark) {
   benchmark->ArgNames({"N", "K", "T"})->UseManualTime()->Unit(benchmark::kMillisecond);
   for (const auto& [n, k] :
        {std::pair(18560, 4096), std::pair(4096, 21504), std::pair(5376, 1024), std::pair(1024, 5376)}) {
-    for (int tokens : {1, 4, 16, 128, 512}) {
+    for (int tokens : {1, 2, 4, 8, 16, 32, 128, 512}) {
       benchmark->Args({n, k, tokens});
     }
   }
 }
 
 BENCHMARK_CAPTURE(Linear, bf16, DType::kBF16)->Apply(Shapes);
+BENCHMARK_CAPTURE(Linear, f8, DType::kF8E4M3)->Apply(Shapes);
 BENCHMARK_CAPTURE(Linear, f32, DType::kF32)->Apply(Shapes);
 
 }  // namespace

@@ -1,185 +1,24 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <bit>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <random>
 #include <vector>
 
 #include "codegen/PlanFileWriter.h"
 #include "codegen/WeightExpression.h"
 #include "dialects/Plan/IR/Plan.h"
-#include "mlir/IR/Diagnostics.h"
-#include "mlir/Parser/Parser.h"
 #include "runtime/plan/layout.h"
-#include "runtime/plan/plan.h"
+#include "tests/codegen/plan_file_fixture.h"
 
 namespace nemotron::codegen {
 namespace {
 
 using runtime::DType;
 using testing::HasSubstr;
-
-/// Tensors in memory, with values that are small integers and thus exact in each type.
-class MemorySource : public ir::WeightSource {
- public:
-  void Add(const std::string& name, DType dtype, std::vector<int64_t> shape) {
-    Entry entry{{dtype, shape}, {}, {}};
-    int64_t count = 1;
-    for (int64_t dim : shape) {
-      count *= dim;
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      const float value = static_cast<float>(static_cast<int>(random_() % 201) - 100);
-      entry.values.push_back(value);
-      const uint32_t bits = std::bit_cast<uint32_t>(value);
-      const uint16_t half =
-          dtype == DType::kBF16 ? runtime::F32ToBF16(value) : std::bit_cast<uint16_t>(static_cast<_Float16>(value));
-      const size_t at = entry.bytes.size();
-      entry.bytes.resize(at + runtime::SizeOf(dtype));
-      std::memcpy(entry.bytes.data() + at, dtype == DType::kF32 ? static_cast<const void*>(&bits) : &half,
-                  runtime::SizeOf(dtype));
-    }
-    entries_[name] = std::move(entry);
-  }
-
-  std::optional<Tensor> lookup(std::string_view source) const override {
-    const auto it = entries_.find(source);
-    return it == entries_.end() ? std::nullopt : std::optional(it->second.tensor);
-  }
-  runtime::Status read(std::string_view source, int64_t offset, std::span<std::byte> bytes) override {
-    if (source == broken) {
-      return runtime::DataLoss("'model-7.safetensors' ends within tensor '{}'", source);
-    }
-    const Entry& entry = entries_.find(source)->second;
-    EXPECT_LE(offset + bytes.size(), entry.bytes.size());
-    EXPECT_EQ(std::count(released.begin(), released.end(), source), 0) << source << " is read after its release";
-    std::memcpy(bytes.data(), entry.bytes.data() + offset, bytes.size());
-    return runtime::OkStatus();
-  }
-  void release(std::string_view source) override { released.emplace_back(source); }
-
-  const std::vector<float>& values(const std::string& name) const { return entries_.find(name)->second.values; }
-
-  std::string broken;
-  std::vector<std::string> released;
-
- private:
-  struct Entry {
-    Tensor tensor;
-    std::vector<float> values;
-    std::vector<std::byte> bytes;
-  };
-  std::map<std::string, Entry, std::less<>> entries_;
-  std::mt19937 random_{11};
-};
-
-class PlanFileWriterTest : public testing::Test {
- protected:
-  PlanFileWriterTest()
-      : handler_(&context_, [this](mlir::Diagnostic& diagnostic) {
-          errors_ += diagnostic.str() + "\n";
-          return mlir::success();
-        }) {
-    context_.loadDialect<ir::NemotronDialect, plan::PlanDialect>();
-    folder_ = std::filesystem::path(testing::TempDir()) / fmt::format("plan_file_writer_{}", getpid());
-    std::filesystem::create_directories(folder_);
-    info_.architecture = "NemotronHForCausalLM";
-    info_.name = "test";
-    info_.vocabSize = 8;
-    info_.hiddenSize = 4;
-    info_.layersBlockType = "M*";
-    info_.maxPositionEmbeddings = 64;
-    options_.path = (folder_ / "x.plan").string();
-    options_.compilerVersion = "1.2.3";
-    options_.pipeline = "builtin.module(plan-memory)";
-  }
-  ~PlanFileWriterTest() override { std::filesystem::remove_all(folder_); }
-
-  /// A module with `weights` and a program that is as small as can be.
-  mlir::OwningOpRef<mlir::ModuleOp> Parse(const std::string& weights,
-                                          const std::string& attributes = "plan.target = \"cpu\"") {
-    const std::string text = "module attributes {" + attributes + "} {\n" + weights + R"(
-      plan.state @layers.0.conv conv : tensor<3x4xf32> {offset = 64}
-      plan.state @layers.1.kv kv_cache : tensor<2x1x4xbf16> {offset = 0}
-      plan.program @step attributes {token_arena_bytes = 128, row_arena_bytes = 64} {
-        %h = plan.buffer "h" {offset = 64} : !plan.buffer<token, 12, f32>
-        plan.dispatch "cpu.one" outs(output = %h : !plan.buffer<token, 12, f32>) weights(weight = @w)
-        %v = plan.view %h from 5 : !plan.buffer<token, 12, f32> to !plan.buffer<token, 7, f32>
-        %l = plan.buffer "logits" {offset = 0} : !plan.buffer<row, 8, f32>
-        plan.dispatch "cpu.two" ins(input = %v : !plan.buffer<token, 7, f32>) outs(output = %l : !plan.buffer<row, 8, f32>)
-          states(conv = @layers.0.conv) {eps = 0.5 : f32, count = 3 : i64, flag = true, mode = "relu2"} layer 1
-        plan.return %l : !plan.buffer<row, 8, f32>
-      }
-    })";
-    auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context_);
-    EXPECT_TRUE(module) << errors_;
-    return module;
-  }
-
-  std::shared_ptr<const runtime::Plan> Write(const std::string& weights) {
-    auto module = Parse(weights);
-    auto summary = writePlanFile(*module, source_, info_, options_);
-    EXPECT_TRUE(mlir::succeeded(summary)) << errors_;
-    if (mlir::failed(summary)) {
-      return nullptr;
-    }
-    summary_ = *summary;
-    auto plan = runtime::Plan::Load(options_.path);
-    EXPECT_TRUE(plan.ok()) << plan.status().message();
-    if (!plan.ok()) {
-      return nullptr;
-    }
-    EXPECT_TRUE((*plan)->VerifySegments().ok());
-    return *plan;
-  }
-
-  /// The error that writing gives; nothing may be left in the folder.
-  std::string WriteFails(const std::string& weights, const std::string& attributes = "plan.target = \"cpu\"") {
-    auto module = Parse(weights, attributes);
-    EXPECT_TRUE(mlir::failed(writePlanFile(*module, source_, info_, options_)));
-    EXPECT_TRUE(std::filesystem::is_empty(folder_));
-    return errors_;
-  }
-
-  /// Elements of weight `index` as they lie in the file.
-  static std::vector<float> Elements(const runtime::Plan& plan, int index) {
-    const schema::Weight& weight = *plan.root().weights()->Get(index);
-    const std::span<const std::byte> bytes = plan.SegmentBytes(*weight.segment());
-    const auto dtype = static_cast<DType>(weight.dtype());
-    std::vector<float> elements;
-    for (size_t at = 0; at < bytes.size(); at += runtime::SizeOf(dtype)) {
-      uint32_t word = 0;
-      std::memcpy(&word, bytes.data() + at, runtime::SizeOf(dtype));
-      elements.push_back(dtype == DType::kF32    ? std::bit_cast<float>(word)
-                         : dtype == DType::kBF16 ? runtime::BF16ToF32(static_cast<uint16_t>(word))
-                                                 : runtime::F16ToF32(static_cast<uint16_t>(word)));
-    }
-    return elements;
-  }
-
-  static std::vector<float> Packed(DType dtype, int64_t n, int64_t k, std::span<const float> rows) {
-    std::vector<float> packed(runtime::NumPanels(n) * runtime::PanelElements(dtype, k), 0.0f);
-    for (int64_t i = 0; i < n * k; ++i) {
-      packed[runtime::PanelElementIndex(dtype, k, i / k, i % k)] = rows[i];
-    }
-    return packed;
-  }
-
-  mlir::MLIRContext context_;
-  std::string errors_;
-  mlir::ScopedDiagnosticHandler handler_;
-  MemorySource source_;
-  ir::ModelInfo info_;
-  PlanFileOptions options_;
-  PlanFileSummary summary_;
-  std::filesystem::path folder_;
-};
+using PlanFileWriterTest = PlanFileTest;
 
 constexpr const char* kSimple = R"(
   nemotron.weight @w.source : tensor<3x5xbf16> from "w"
@@ -203,8 +42,8 @@ TEST_F(PlanFileWriterTest, MetadataSaysWhatTheModuleSays) {
   const schema::Plan& root = plan->root();
   EXPECT_EQ(root.target()->str(), "cpu");
   EXPECT_EQ(root.weights()->Get(0)->name()->str(), "w");
-  EXPECT_EQ(root.slot_bytes(), 128u);  // 64 + 3 * 4 * 4 bytes, rounded up
-  EXPECT_EQ(root.kv_bytes_per_token(), 64u);
+  EXPECT_EQ(root.slot_bytes(), 128u);         // 64 + 3 * 4 * 4 bytes, rounded up
+  EXPECT_EQ(root.kv_bytes_per_token(), 16u);  // 2 * 1 * 4 * 2 bytes
   EXPECT_EQ(root.model()->num_layers(), 2u);
   EXPECT_EQ(root.model()->eos_token_ids()->Get(1), 3);
   EXPECT_EQ(root.generation()->temperature(), 0.5);
@@ -313,7 +152,8 @@ TEST_F(PlanFileWriterTest, RangesAreCutAnywhere) {
       plan.yield %p : tensor<2x3x4xf32>
     })");
   mlir::SymbolTable symbols(*module);
-  auto expression = WeightExpression::create(symbols.lookup<plan::WeightOp>("w"), source_, symbols);
+  SharedScales shared;
+  auto expression = WeightExpression::create(symbols.lookup<plan::WeightOp>("w"), source_, symbols, shared);
   ASSERT_TRUE(mlir::succeeded(expression)) << errors_;
   std::vector<float> rows(source_.values("a").begin() + 12, source_.values("a").begin() + 18);
   rows.insert(rows.end(), source_.values("b").begin(), source_.values("b").end());

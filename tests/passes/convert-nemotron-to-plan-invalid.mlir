@@ -113,3 +113,30 @@ func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x2xf
   // expected-error@+1 {{returns a part of a value, expected logits computed in f32 from selected rows}}
   return %a : tensor<?x2xf32>
 }
+
+// -----
+
+nemotron.weight @e : tensor<8x4xbf16> from "e"
+func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch, %s: tensor<1xf32>) -> tensor<?x8xf32> {
+  %e = nemotron.get_weight @e : tensor<8x4xbf16>
+  %h = nemotron.embedding %tokens, %e : (tensor<?xi32>, tensor<8x4xbf16>) -> tensor<?x4xf32>
+  %r = nemotron.select_rows %h of %batch : (tensor<?x4xf32>, !nemotron.batch) -> tensor<?x4xf32>
+  %f = nemotron.fill 0.5 : tensor<1xf32>
+  %w = nemotron.quantize_weight %e, %f : (tensor<8x4xbf16>, tensor<1xf32>) -> tensor<8x4xf8E4M3FN>
+  // expected-error@+1 {{has a weight_scale that is not made of nemotron.weights by weight transforms, expected one that is}}
+  %l = nemotron.scaled_matmul %r, %w scaled %s : (tensor<?x4xf32>, tensor<8x4xf8E4M3FN>, tensor<1xf32>) -> tensor<?x8xf32>
+  return %l : tensor<?x8xf32>
+}
+
+// -----
+
+nemotron.weight @e : tensor<8x4xbf16> from "e"
+func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x4xf32> {
+  %e = nemotron.get_weight @e : tensor<8x4xbf16>
+  %h = nemotron.embedding %tokens, %e : (tensor<?xi32>, tensor<8x4xbf16>) -> tensor<?x4xf32>
+  %f = nemotron.fill 0.5 : tensor<1xf32>
+  %w = nemotron.quantize_weight %e, %f : (tensor<8x4xbf16>, tensor<1xf32>) -> tensor<8x4xf8E4M3FN>
+  // expected-error@+1 {{has activations of 'tensor<?x8xbf16>', expected f32: kernels of target cpu have no other}}
+  %y = nemotron.scaled_matmul %h, %w scaled %f : (tensor<?x4xf32>, tensor<8x4xf8E4M3FN>, tensor<1xf32>) -> tensor<?x8xbf16>
+  return %h : tensor<?x4xf32>
+}

@@ -45,16 +45,18 @@ plan.program @view {
 
 // -----
 
-// Rows are rounded up to 64 bytes: 17 * 4 = 68 to 128, 1 * 4 to 64, 5 * 2 to 64.
+// Rows are rounded up to 64 bytes: 17 * 4 = 68 to 128, 1 * 4 to 64, 5 * 2 to 64, 65 * 1 to 128.
 // CHECK-LABEL: plan.program @rounding
-// CHECK-SAME: row_arena_bytes = 64 : i64, token_arena_bytes = 256 : i64
+// CHECK-SAME: row_arena_bytes = 64 : i64, token_arena_bytes = 384 : i64
 plan.program @rounding {
   %a = plan.buffer "a" : !plan.buffer<token, 17, f32>
   %b = plan.buffer "b" : !plan.buffer<token, 1, i32>
   %c = plan.buffer "c" : !plan.buffer<token, 5, bf16>
+  %d = plan.buffer "d" : !plan.buffer<token, 65, f8E4M3FN>
   %l = plan.buffer "l" : !plan.buffer<row, 8, f32>
   plan.dispatch "one" outs(a = %a : !plan.buffer<token, 17, f32>, b = %b : !plan.buffer<token, 1, i32>,
-    c = %c : !plan.buffer<token, 5, bf16>, l = %l : !plan.buffer<row, 8, f32>)
+    c = %c : !plan.buffer<token, 5, bf16>, d = %d : !plan.buffer<token, 65, f8E4M3FN>,
+    l = %l : !plan.buffer<row, 8, f32>)
   plan.return %l : !plan.buffer<row, 8, f32>
 }
 
@@ -93,18 +95,26 @@ plan.program @gap {
 
 // -----
 
-// States follow each other in the slot, KV caches in a page; sizes are rounded up to 64 bytes.
-// conv: 3 * 5 * 4 = 60 to 64. ssm: 2 * 4 * 4 * 4 = 128. kv: 2 * 1 * 4 * 2 = 16 to 64.
-// REPORT: remark: 256 bytes of state a sequence, 128 bytes of KV cache a token
+// States follow each other in the slot, KV caches in a page. Sizes are rounded up to 64 bytes in the slot, to 4 in the
+// page, which has a multiple of 16 tokens: what is half in f8E4M3FN takes half.
+// conv: 3 * 5 * 4 = 60 to 64. ssm: 2 * 4 * 4 * 4 = 128, of bf16 64. kv: 2 * 1 * 4 * 2 = 16; of f8E4M3FN 8, and
+// 2 * 1 * 3 = 6 to 8.
+// REPORT: remark: 320 bytes of state a sequence, 48 bytes of KV cache a token
 // CHECK: plan.state @a.conv conv : tensor<3x5xf32> {offset = 0 : i64}
 plan.state @a.conv conv : tensor<3x5xf32>
 // CHECK: plan.state @a.kv kv_cache : tensor<2x1x4xbf16> {offset = 0 : i64}
 plan.state @a.kv kv_cache : tensor<2x1x4xbf16>
 // CHECK: plan.state @a.ssm ssm : tensor<2x4x4xf32> {offset = 64 : i64}
 plan.state @a.ssm ssm : tensor<2x4x4xf32>
-// CHECK: plan.state @b.kv kv_cache : tensor<2x1x4xbf16> {offset = 64 : i64}
-plan.state @b.kv kv_cache : tensor<2x1x4xbf16>
-// CHECK: plan.state @b.conv conv : tensor<3x5xf32> {offset = 192 : i64}
+// CHECK: plan.state @b.kv kv_cache : tensor<2x1x4xf8E4M3FN> {offset = 16 : i64}
+plan.state @b.kv kv_cache : tensor<2x1x4xf8E4M3FN>
+// CHECK: plan.state @c.kv kv_cache : tensor<2x1x3xf8E4M3FN> {offset = 24 : i64}
+plan.state @c.kv kv_cache : tensor<2x1x3xf8E4M3FN>
+// CHECK: plan.state @d.kv kv_cache : tensor<2x1x4xbf16> {offset = 32 : i64}
+plan.state @d.kv kv_cache : tensor<2x1x4xbf16>
+// CHECK: plan.state @b.ssm ssm : tensor<2x4x4xbf16> {offset = 192 : i64}
+plan.state @b.ssm ssm : tensor<2x4x4xbf16>
+// CHECK: plan.state @b.conv conv : tensor<3x5xf32> {offset = 256 : i64}
 plan.state @b.conv conv : tensor<3x5xf32>
 plan.program @states {
   %l = plan.buffer "l" : !plan.buffer<row, 8, f32>

@@ -51,22 +51,19 @@ Routing MoeRoute(const Floats& x, const Floats& weight, const Floats& correction
   return routing;
 }
 
-Floats MoeExperts(const Floats& x, const Routing& routing, const Floats& up, const Floats& down, int64_t experts,
-                  int64_t width, int64_t expert_width, Operand operand) {
+namespace {
+
+/// The sum over the picks of each token of weight * expert(row, its index).
+template <typename Expert>
+Floats SumOfExperts(const Floats& x, const Routing& routing, int64_t width, const Expert& expert) {
   const int64_t tokens = static_cast<int64_t>(x.size()) / width,
                 picks = static_cast<int64_t>(routing.indices.size()) / tokens;
-  const auto matrix = [&](const Floats& stack, int64_t expert) {
-    const auto first = stack.begin() + expert * width * expert_width;
-    return Floats(first, first + width * expert_width);
-  };
   Floats y(x.size());
   for (int64_t t = 0; t < tokens; ++t) {
     const Floats row(x.begin() + t * width, x.begin() + (t + 1) * width);
     std::vector<double> sum(width);
     for (int64_t pick = 0; pick < picks; ++pick) {
-      const int64_t expert = routing.indices[t * picks + pick];
-      const Floats hidden = Linear(row, matrix(up, expert), {}, expert_width, width, operand, /*relu2=*/true);
-      const Floats out = Linear(hidden, matrix(down, expert), {}, width, expert_width, operand, /*relu2=*/false);
+      const Floats out = expert(row, routing.indices[t * picks + pick]);
       for (int64_t i = 0; i < width; ++i) {
         sum[i] += double{routing.weights[t * picks + pick]} * out[i];
       }
@@ -74,6 +71,41 @@ Floats MoeExperts(const Floats& x, const Routing& routing, const Floats& up, con
     std::copy(sum.begin(), sum.end(), y.begin() + t * width);
   }
   return y;
+}
+
+/// Part `index` of a stack of `count`.
+Floats PartOf(const Floats& stack, int64_t count, int64_t index) {
+  const int64_t size = static_cast<int64_t>(stack.size()) / count;
+  return Floats(stack.begin() + index * size, stack.begin() + (index + 1) * size);
+}
+
+}  // namespace
+
+Floats MoeExperts(const Floats& x, const Routing& routing, const Floats& up, const Floats& down, int64_t experts,
+                  int64_t width, int64_t expert_width, Operand operand) {
+  return SumOfExperts(x, routing, width, [&](const Floats& row, int64_t e) {
+    const Floats hidden = Linear(row, PartOf(up, experts, e), {}, expert_width, width, operand, /*relu2=*/true);
+    return Linear(hidden, PartOf(down, experts, e), {}, width, expert_width, operand, /*relu2=*/false);
+  });
+}
+
+Floats ScaledMoeExperts(const Floats& x, const Routing& routing, const ScaledExperts& experts) {
+  const auto multiply = [&](const Floats& row, const Floats& matrices, const Floats& scales, const Floats& input_scales,
+                            int64_t e, int64_t n, bool relu2) {
+    const auto k = static_cast<int64_t>(row.size());
+    const bool is_static = !input_scales.empty();
+    const Quantized input = experts.quantize ? Quantize(row, k, is_static ? Scaling::kStatic : Scaling::kToken,
+                                                        is_static ? input_scales[e] : 0, /*relu2=*/false)
+                                             : Quantized{row, {}};
+    return ScaledMatmul(input, PartOf(matrices, experts.experts, e), PartOf(scales, experts.experts, e), {}, n, k,
+                        relu2);
+  };
+  return SumOfExperts(x, routing, experts.width, [&](const Floats& row, int64_t e) {
+    const Floats hidden =
+        multiply(row, experts.up, experts.up_scales, experts.up_input_scales, e, experts.expert_width, /*relu2=*/true);
+    return multiply(hidden, experts.down, experts.down_scales, experts.down_input_scales, e, experts.width,
+                    /*relu2=*/false);
+  });
 }
 
 }  // namespace nemotron::reference

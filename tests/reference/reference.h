@@ -18,6 +18,21 @@ enum class Operand { kF32, kBF16, kSplitBF16 };
 Floats Linear(const Floats& x, const Floats& weight, const Floats& bias, int64_t n, int64_t k, Operand operand,
               bool relu2);
 
+/// E4M3 numbers, as floats, and the scale of each row: x is about value * scale.
+struct Quantized {
+  Floats values;
+  Floats scales;
+};
+enum class Scaling { kToken, kStep, kStatic };
+/// Each value to the nearest E4M3 number.
+Floats RoundToF8(Floats x);
+/// e4m3(x / scale) with the scale that `scaling` says (docs/kernels.md); NaNs do not count in a maximum.
+Quantized Quantize(Floats x, int64_t width, Scaling scaling, float scale, bool relu2);
+/// activation(sum(x * w) * (x scale * weight scale) + bias). No `x.scales`: x is rounded to BF16 and has none. One
+/// weight scale or one an output.
+Floats ScaledMatmul(const Quantized& x, const Floats& weight, const Floats& weight_scales, const Floats& bias,
+                    int64_t n, int64_t k, bool relu2);
+
 Floats RMSNorm(const Floats& x, const Floats& weight, double eps);
 /// `bias` may be empty; `offset` is added to the weight.
 Floats LayerNorm(const Floats& x, const Floats& weight, const Floats& bias, double eps, double offset);
@@ -34,8 +49,8 @@ struct ScanInput {
   Floats x, b, c, dt;     // [T][H * P], [T][G * N] twice, [T][H]
   Floats a_log, dt_bias;  // [H]
 };
-/// The recurrence, token after token.
-Floats SsmScan(const ScanInput& input, const ScanShape& shape);
+/// The recurrence, token after token. `bf16_state`: the state is rounded to BF16 after each token, behind its output.
+Floats SsmScan(const ScanInput& input, const ScanShape& shape, bool bf16_state = false);
 /// The same function in chunks of `chunk` tokens (arXiv:2405.21060, section 6).
 Floats SsmScanChunked(const ScanInput& input, const ScanShape& shape, int64_t chunk);
 Floats SsmSkip(const Floats& y, const Floats& x, const Floats& d, int64_t head_dim);
@@ -61,6 +76,16 @@ Routing MoeRoute(const Floats& x, const Floats& weight, const Floats& correction
 /// `up` [E][F][K], `down` [E][K][F].
 Floats MoeExperts(const Floats& x, const Routing& routing, const Floats& up, const Floats& down, int64_t experts,
                   int64_t width, int64_t expert_width, Operand operand);
+
+/// Experts of E4M3, with F32 scales.
+struct ScaledExperts {
+  int64_t experts, width, expert_width;
+  Floats up, down;                            // [E][F][K], [E][K][F]
+  Floats up_scales, down_scales;              // [E], or a scale an output: [E][F], [E][K]
+  bool quantize;                              // inputs of both matrices are rounded to E4M3, else to BF16
+  Floats up_input_scales, down_input_scales;  // [E]; empty: each row has its own
+};
+Floats ScaledMoeExperts(const Floats& x, const Routing& routing, const ScaledExperts& experts);
 
 }  // namespace nemotron::reference
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/base/dtype.h"
 #include "tests/reference/reference.h"
 
 namespace nemotron::reference {
@@ -13,7 +14,7 @@ double StepSize(const ScanInput& input, const ScanShape& shape, int64_t t, int64
 
 }  // namespace
 
-Floats SsmScan(const ScanInput& input, const ScanShape& shape) {
+Floats SsmScan(const ScanInput& input, const ScanShape& shape, bool bf16_state) {
   const auto [heads, head_dim, groups, state_size, dt_min, dt_max] = shape;
   const int64_t tokens = static_cast<int64_t>(input.dt.size()) / heads;
   Floats y(tokens * heads * head_dim);
@@ -29,6 +30,9 @@ Floats SsmScan(const ScanInput& input, const ScanShape& shape) {
           double& s = state[p * state_size + n];
           s = decay * s + dt * input.x[(t * heads + h) * head_dim + p] * b[n];
           sum += s * c[n];
+          if (bf16_state) {
+            s = runtime::BF16ToF32(runtime::F32ToBF16(static_cast<float>(s)));
+          }
         }
         y[(t * heads + h) * head_dim + p] = static_cast<float>(sum);
       }

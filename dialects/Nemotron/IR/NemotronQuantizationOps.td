@@ -103,8 +103,8 @@ def Nemotron_ScaledMoeExpertsOp : Nemotron_Op<"scaled_moe_experts", [Pure, AttrS
 // Norms that quantize what they give
 //===----------------------------------------------------------------------===//
 
-class Nemotron_NormQuantizeOp<string norm, dag operands, dag moreAttributes, dag moreResults, string format>
-    : Nemotron_Op<norm # "_quantize", [Pure]> {
+class Nemotron_NormQuantizeOp<string mnemonic, dag operands, dag moreAttributes, dag moreResults, string format>
+    : Nemotron_Op<mnemonic, [Pure]> {
   let arguments = !con(operands, (ins F32Attr:$eps), moreAttributes,
                        (ins Nemotron_ScalingAttr:$scaling, OptionalAttr<F32Attr>:$static_scale));
   let results = !con(moreResults, (outs Nemotron_F8Activations:$result, Nemotron_RowScales:$scale));
@@ -112,7 +112,7 @@ class Nemotron_NormQuantizeOp<string norm, dag operands, dag moreAttributes, dag
   let hasVerifier = 1;
 }
 
-def Nemotron_RMSNormQuantizeOp : Nemotron_NormQuantizeOp<"rms_norm",
+def Nemotron_RMSNormQuantizeOp : Nemotron_NormQuantizeOp<"rms_norm_quantize",
     (ins Nemotron_Activations:$input, Nemotron_Channels:$weight), (ins), (outs), "$input `,` $weight"> {
   let summary = "RMSNorm whose result is rounded to 8-bit floats";
   let description = [{
@@ -128,7 +128,7 @@ def Nemotron_RMSNormQuantizeOp : Nemotron_NormQuantizeOp<"rms_norm",
   }];
 }
 
-def Nemotron_AddRMSNormQuantizeOp : Nemotron_NormQuantizeOp<"add_rms_norm",
+def Nemotron_AddRMSNormQuantizeOp : Nemotron_NormQuantizeOp<"add_rms_norm_quantize",
     (ins Nemotron_Activations:$residual, Nemotron_Activations:$delta, Nemotron_Channels:$weight), (ins),
     (outs Nemotron_Activations:$sum), "$residual `,` $delta `,` $weight"> {
   let summary = "Residual add and RMSNorm whose result is rounded to 8-bit floats";
@@ -147,7 +147,7 @@ def Nemotron_AddRMSNormQuantizeOp : Nemotron_NormQuantizeOp<"add_rms_norm",
   }];
 }
 
-def Nemotron_LayerNormQuantizeOp : Nemotron_NormQuantizeOp<"layer_norm",
+def Nemotron_LayerNormQuantizeOp : Nemotron_NormQuantizeOp<"layer_norm_quantize",
     (ins Nemotron_Activations:$input, Nemotron_Channels:$weight, Optional<Nemotron_Channels>:$bias),
     (ins UnitAttr:$unit_offset), (outs), "$input `,` $weight (`bias` $bias^)?"> {
   let summary = "LayerNorm whose result is rounded to 8-bit floats";
@@ -164,7 +164,7 @@ def Nemotron_LayerNormQuantizeOp : Nemotron_NormQuantizeOp<"layer_norm",
   }];
 }
 
-def Nemotron_AddLayerNormQuantizeOp : Nemotron_NormQuantizeOp<"add_layer_norm",
+def Nemotron_AddLayerNormQuantizeOp : Nemotron_NormQuantizeOp<"add_layer_norm_quantize",
     (ins Nemotron_Activations:$residual, Nemotron_Activations:$delta, Nemotron_Channels:$weight,
          Optional<Nemotron_Channels>:$bias),
     (ins UnitAttr:$unit_offset), (outs Nemotron_Activations:$sum),

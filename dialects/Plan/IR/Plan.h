@@ -11,6 +11,13 @@
 #include "dialects/Plan/IR/PlanAttrs.h.inc"
 #define GET_TYPEDEF_CLASSES
 #include "dialects/Plan/IR/PlanTypes.h.inc"
+namespace nemotron::plan {
+
+/// Whether layout Panel is there for this element type.
+inline bool isPanelElement(mlir::Type type) { return type.isF32() || type.isBF16() || type.isFloat8E4M3FN(); }
+
+} // namespace nemotron::plan
+
 #define GET_OP_CLASSES
 #include "dialects/Plan/IR/PlanOps.h.inc"
 

@@ -21,9 +21,9 @@ DispatchSpec &DispatchSpec::output(StringRef name, Value value) {
   return *this;
 }
 
-DispatchSpec &DispatchSpec::weight(StringRef name, Value value, WeightFormat format) {
+DispatchSpec &DispatchSpec::weight(StringRef name, Value value, WeightFormat format, WeightPart partOf) {
   if (value) {
-    weights.push_back({name, value, format});
+    weights.push_back({name, value, format, partOf});
   }
   return *this;
 }
@@ -34,7 +34,9 @@ DispatchSpec &DispatchSpec::state(StringRef name, FlatSymbolRefAttr state) {
 }
 
 DispatchSpec &DispatchSpec::parameter(StringRef name, Attribute value) {
-  parameters.push_back({name, value});
+  if (value) {
+    parameters.push_back({name, value});
+  }
   return *this;
 }
 
@@ -113,7 +115,7 @@ LogicalResult PlanBuilder::dispatch(Operation *op, const DispatchSpec &spec) {
   }
   NamedAttrList weightSymbols, states, parameters;
   for (const DispatchSpec::WeightArgument &weight : spec.weights) {
-    FailureOr<FlatSymbolRefAttr> symbol = weights.get(op, weight.name, weight.value, weight.format);
+    FailureOr<FlatSymbolRefAttr> symbol = weights.get(op, weight.name, weight.value, weight.format, weight.partOf);
     if (failed(symbol)) {
       return failure();
     }

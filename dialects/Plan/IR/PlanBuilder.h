@@ -22,10 +22,11 @@ public:
   DispatchSpec &input(llvm::StringRef name, mlir::Value value);
   /// A result of the op, for which a buffer is made.
   DispatchSpec &output(llvm::StringRef name, mlir::Value value);
-  /// A weight in the layout that the kernel reads. A null value is an optional weight that is not there.
-  DispatchSpec &weight(llvm::StringRef name, mlir::Value value, WeightFormat format);
+  /// A weight in the layout that the kernel reads. A null value is an optional weight that is not there. If it belongs
+  /// to another weight, as scales do, `partOf` says how it is named.
+  DispatchSpec &weight(llvm::StringRef name, mlir::Value value, WeightFormat format, WeightPart partOf = {});
   DispatchSpec &state(llvm::StringRef name, mlir::FlatSymbolRefAttr state);
-  /// An i64, f32, f64, bool or string attribute.
+  /// An i64, f32, f64, bool or string attribute. A null one is an optional parameter that is not there.
   DispatchSpec &parameter(llvm::StringRef name, mlir::Attribute value);
   /// The outputs have one row for each row whose logits are asked for, whatever the inputs have.
   DispatchSpec &selectsRows();
@@ -40,6 +41,7 @@ private:
     llvm::StringRef name;
     mlir::Value value;
     WeightFormat format;
+    WeightPart partOf;
   };
   llvm::StringRef kernel;
   llvm::SmallVector<Argument, 10> inputs, outputs;

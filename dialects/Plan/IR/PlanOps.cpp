@@ -11,10 +11,12 @@ namespace nemotron::plan {
 
 /// Offsets are multiples of a cache line, the unit that kernels may assume.
 static constexpr int64_t kAlignment = 64;
+/// Of what lies in a page: offsets count for each of its tokens, of which there is a multiple of 16.
+static constexpr int64_t kPageAlignment = kAlignment / 16;
 
-static LogicalResult verifyOffset(Operation *op, std::optional<int64_t> offset) {
-  if (offset && (*offset < 0 || *offset % kAlignment != 0)) {
-    return op->emitOpError("has offset ") << *offset << ", expected a non-negative multiple of " << kAlignment;
+static LogicalResult verifyOffset(Operation *op, std::optional<int64_t> offset, int64_t alignment = kAlignment) {
+  if (offset && (*offset < 0 || *offset % alignment != 0)) {
+    return op->emitOpError("has offset ") << *offset << ", expected a non-negative multiple of " << alignment;
   }
   return success();
 }
@@ -56,14 +58,16 @@ LogicalResult PackOp::verify() {
   }
   Type element = input.getElementType();
   bool isMatrix = input.getRank() == 2 || input.getRank() == 3;
-  if (layout.getValue() == Layout::Panel && !(isMatrix && (element.isF32() || element.isBF16()))) { // pack_c3
-    return emitOpError("lays out ") << input << " in panels, expected matrices [N, K] or [E, N, K] of f32 or bf16";
+  if (layout.getValue() == Layout::Panel && !(isMatrix && isPanelElement(element))) { // pack_c3
+    return emitOpError("lays out ") << input
+                                    << " in panels, expected matrices [N, K] or [E, N, K] of f32, bf16 or f8E4M3FN";
   }
   return success();
 }
 
 LogicalResult StateOp::verify() {
-  if (failed(verifyOffset(*this, getOffset()))) { // plan_state_c1
+  const int64_t alignment = getKind() == ir::StateKind::KvCache ? kPageAlignment : kAlignment;
+  if (failed(verifyOffset(*this, getOffset(), alignment))) { // plan_state_c1
     return failure();
   }
   return verifyStateType(getKind(), getType(), [&] { return emitOpError(); }); // plan_state_c2

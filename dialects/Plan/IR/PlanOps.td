@@ -44,7 +44,7 @@ def Plan_PackOp : Plan_Op<"pack", [Pure, Nemotron_WeightTransform]> {
     The layouts are described in runtime/plan/layout.h.
 
     (C1) The result differs from the input only in its encoding, a `#plan.layout`. (C2) The input has no encoding.
-    (C3) Layout `panel` is for matrices [N, K] and stacks [E, N, K] of f32 or bf16.
+    (C3) Layout `panel` is for matrices [N, K] and stacks [E, N, K] of f32, bf16 or f8E4M3FN.
   }];
   let arguments = (ins AnyRankedTensor:$input);
   let results = (outs AnyRankedTensor:$result);
@@ -58,7 +58,8 @@ def Plan_StateOp : Plan_Op<"state", [Symbol]> {
     `offset` is in bytes: in the slot of a sequence for `conv` and `ssm`; in a page, per token of the page, for
     `kv_cache`. Absent until `plan-memory`.
 
-    (C1) `offset`, if present, is a non-negative multiple of 64. (C2) `type` is one that a `nemotron.state` of this
+    (C1) `offset`, if present, is a non-negative multiple of 64, of a `kv_cache` of 4: a page has a multiple of 16
+    tokens. (C2) `type` is one that a `nemotron.state` of this
     kind can have.
 
     ```mlir

@@ -92,14 +92,14 @@ LogicalResult WeightBuilder::checkFormat(Operation *op, StringRef role, Value we
                              << ", expected a matrix, which the kernel reads transposed";
   }
   Type element = format.elementType ? format.elementType : type.getElementType();
-  if (format.layout == Layout::Panel && !(element.isF32() || element.isBF16())) {
-    return op->emitOpError() << "has a " << role << " of " << type << ", expected f32 or bf16 elements";
+  if (format.layout == Layout::Panel && !isPanelElement(element)) {
+    return op->emitOpError() << "has a " << role << " of " << type << ", expected f32, bf16 or f8E4M3FN elements";
   }
   return success();
 }
 
-FailureOr<FlatSymbolRefAttr> WeightBuilder::get(Operation *op, StringRef role, Value weight,
-                                                const WeightFormat &format) {
+FailureOr<FlatSymbolRefAttr> WeightBuilder::get(Operation *op, StringRef role, Value weight, const WeightFormat &format,
+                                                const WeightPart &partOf) {
   if (failed(checkFormat(op, role, weight, format))) {
     return failure();
   }
@@ -108,7 +108,11 @@ FailureOr<FlatSymbolRefAttr> WeightBuilder::get(Operation *op, StringRef role, V
   FlatSymbolRefAttr &symbol = made[key];
   if (!symbol) {
     StringRef suffix = role == "bias" ? role : stringifyLayout(format.layout);
-    symbol = FlatSymbolRefAttr::get(create(weight, format, uniqueName(baseName(weight, role), suffix)));
+    std::string name = baseName(weight, role);
+    if (numbers.contains(partOf.whole)) {
+      name = baseName(partOf.whole, role) + "." + partOf.name.str();
+    }
+    symbol = FlatSymbolRefAttr::get(create(weight, format, uniqueName(std::move(name), suffix)));
   }
   return symbol;
 }
@@ -154,22 +158,32 @@ static std::string commonName(ArrayRef<std::string> names, StringRef role) {
   return llvm::join(common, ".");
 }
 
+/// The name of the weight that `op` reads; empty if it reads none.
+static StringRef sourceName(Operation *op, StringRef suffix) {
+  auto get = dyn_cast<ir::GetWeightOp>(op);
+  StringRef name = get ? get.getWeight() : "";
+  name.consume_back(suffix);
+  return name;
+}
+
 std::string WeightBuilder::baseName(Value weight, StringRef role) const {
-  // Down to the op that joins weights, or to the only weight.
+  // Down to the op that joins weights, or to the only weight. What scales are applied to comes before the scales.
   Operation *op = weight.getDefiningOp();
-  while (!op->hasAttr("nemotron.name") && op->getNumOperands() == 1) {
+  auto isJoin = [&] { return isa<ir::ConcatOp, ir::StackOp>(op) && op->getNumOperands() > 1; };
+  while (!op->hasAttr("nemotron.name") && op->getNumOperands() > 0 && !isJoin()) {
     op = op->getOperand(0).getDefiningOp();
   }
   if (auto name = op->getAttrOfType<StringAttr>("nemotron.name")) {
     return name.str();
   }
-  if (auto get = dyn_cast<ir::GetWeightOp>(op)) {
-    StringRef name = get.getWeight();
-    name.consume_back(kSourceSuffix);
+  if (StringRef name = sourceName(op, kSourceSuffix); !name.empty()) {
     return name.str();
   }
   if (auto loc = dyn_cast<NameLoc>(op->getLoc())) {
     return loc.getName().str();
+  }
+  if (op->getNumOperands() == 0) {
+    return role.str();
   }
   // Parts that are joined themselves count by their first weight.
   SmallVector<std::string> parts;
@@ -178,10 +192,8 @@ std::string WeightBuilder::baseName(Value weight, StringRef role) const {
     while (part->getNumOperands() > 0) {
       part = part->getOperand(0).getDefiningOp();
     }
-    auto get = dyn_cast<ir::GetWeightOp>(part);
-    StringRef name = get ? get.getWeight() : role;
-    name.consume_back(kSourceSuffix);
-    parts.push_back(name.str());
+    StringRef name = sourceName(part, kSourceSuffix);
+    parts.push_back((name.empty() ? role : name).str());
   }
   return commonName(parts, role);
 }

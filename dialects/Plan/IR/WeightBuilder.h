@@ -22,6 +22,12 @@ struct WeightFormat {
   bool transposed = false;     ///< of a matrix
 };
 
+/// A weight that is named after another: "layers.3.in_proj.weight_scale" with `name` "weight_scale".
+struct WeightPart {
+  mlir::Value whole = {}; ///< null: it is named after what it is made of
+  llvm::StringRef name = {};
+};
+
 /// `name` as plans take it: up to 200 printable characters without spaces, quotes and backslashes, never none.
 std::string legalName(llvm::StringRef name);
 
@@ -29,8 +35,9 @@ std::string legalName(llvm::StringRef name);
 /// then what the format asks for: cast, transpose, pack. Equal slices in one format are one `plan.weight`.
 ///
 /// Names: that of the `nemotron.weight` at the root; for a concat or stack its attribute `nemotron.name`, or the name
-/// of its location (a NameLoc), or what the names of its parts have in common ("layers.1.experts.up_proj"). The same
-/// slice in another format, or another slice of that name, gets a suffix: its layout, or ".bias".
+/// of its location (a NameLoc), or what the names of its parts have in common ("layers.1.experts.up_proj"). Scales are
+/// named after the matrix that they scale. The same slice in another format, or another slice of that name, gets a
+/// suffix: its layout, or ".bias".
 class WeightBuilder {
 public:
   /// `step` is the op whose block uses the weights; `plan.weight`s are put before it.
@@ -39,7 +46,7 @@ public:
   /// The `plan.weight` that holds `weight` in `format`. An error at `op` if the value is not made by weight transforms
   /// from weights, or cannot have that format; `role` is what the kernel calls it.
   mlir::FailureOr<mlir::FlatSymbolRefAttr> get(mlir::Operation *op, llvm::StringRef role, mlir::Value weight,
-                                               const WeightFormat &format);
+                                               const WeightFormat &format, const WeightPart &partOf = {});
 
 private:
   /// What `nemotron.weight`s are renamed to, so that `plan.weight`s can have their names.

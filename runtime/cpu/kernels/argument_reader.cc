@@ -1,5 +1,6 @@
 #include "runtime/cpu/kernels/argument_reader.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace nemotron::runtime::cpu {
@@ -17,6 +18,16 @@ bool Matches(const std::vector<int64_t>& found, const std::vector<int64_t>& expe
     matches = expected[i] == -1 ? found[i] > 0 : found[i] == expected[i];
   }
   return matches;
+}
+
+/// "f32, bf16 or f8e4m3".
+std::string ListText(std::initializer_list<DType> dtypes) {
+  std::string text;
+  for (const DType* dtype = dtypes.begin(); dtype != dtypes.end(); ++dtype) {
+    text += dtype == dtypes.begin() ? "" : dtype + 1 == dtypes.end() ? " or " : ", ";
+    text += DTypeName(*dtype);
+  }
+  return text;
 }
 
 }  // namespace
@@ -65,20 +76,21 @@ BufferArgument ArgumentReader::Output(std::string_view name, int64_t columns, DT
   return Buffer("output", arguments_.outputs, name, columns, dtype);
 }
 
-WeightArgument ArgumentReader::Weight(std::string_view name, std::vector<int64_t> shape, Layout layout, bool has_bf16) {
+WeightArgument ArgumentReader::Weight(std::string_view name, std::vector<int64_t> shape, Layout layout,
+                                      std::initializer_list<DType> dtypes) {
   const auto found = arguments_.weights.find(name);
   used_.emplace(name);
   if (found == arguments_.weights.end()) {
     Fail(fmt::format("weight '{}' is missing", name));
-    return {DType::kF32, layout, std::vector<int64_t>(shape.size(), 1), {}};
+    return {*dtypes.begin(), layout, std::vector<int64_t>(shape.size(), 1), {}};
   }
   const WeightArgument& weight = found->second;
   if (!Matches(weight.shape, shape)) {
     Fail(fmt::format("weight '{}' is {}, expected {}", name, ShapeText(weight.shape), ShapeText(shape)));
-    return {DType::kF32, layout, std::vector<int64_t>(shape.size(), 1), {}};
+    return {*dtypes.begin(), layout, std::vector<int64_t>(shape.size(), 1), {}};
   }
-  if (weight.dtype != DType::kF32 && !(has_bf16 && weight.dtype == DType::kBF16)) {
-    Fail(fmt::format("weight '{}' is {}, expected f32{}", name, DTypeName(weight.dtype), has_bf16 ? " or bf16" : ""));
+  if (std::find(dtypes.begin(), dtypes.end(), weight.dtype) == dtypes.end()) {
+    Fail(fmt::format("weight '{}' is {}, expected {}", name, DTypeName(weight.dtype), ListText(dtypes)));
   }
   if (weight.layout != layout) {
     Fail(fmt::format("weight '{}' has layout {}, expected {}", name, LayoutName(weight.layout), LayoutName(layout)));
@@ -93,7 +105,8 @@ const float* ArgumentReader::OptionalVector(std::string_view name, int64_t size)
   return HasWeight(name) ? Vector(name, size) : nullptr;
 }
 
-StateArgument ArgumentReader::State(std::string_view name, StateKind kind, std::vector<int64_t> shape, bool has_bf16) {
+StateArgument ArgumentReader::State(std::string_view name, StateKind kind, std::vector<int64_t> shape,
+                                    std::initializer_list<DType> dtypes) {
   const auto found = arguments_.states.find(name);
   used_.emplace(name);
   if (found == arguments_.states.end()) {
@@ -106,8 +119,8 @@ StateArgument ArgumentReader::State(std::string_view name, StateKind kind, std::
   } else if (!Matches(state.shape, shape)) {
     Fail(fmt::format("state '{}' is {}, expected {}", name, ShapeText(state.shape), ShapeText(shape)));
   }
-  if (state.dtype != DType::kF32 && !(has_bf16 && state.dtype == DType::kBF16)) {
-    Fail(fmt::format("state '{}' is {}, expected f32{}", name, DTypeName(state.dtype), has_bf16 ? " or bf16" : ""));
+  if (std::find(dtypes.begin(), dtypes.end(), state.dtype) == dtypes.end()) {
+    Fail(fmt::format("state '{}' is {}, expected {}", name, DTypeName(state.dtype), ListText(dtypes)));
   }
   return state;
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <set>
 #include <string>
 #include <string_view>
@@ -28,14 +29,16 @@ class ArgumentReader {
   BufferArgument Input(std::string_view name, int64_t columns = -1, DType dtype = DType::kF32);
   BufferArgument Output(std::string_view name, int64_t columns = -1, DType dtype = DType::kF32);
 
-  /// A weight of `shape`, where -1 means any positive size, F32 row major; `has_bf16` allows BF16 too.
+  /// A weight of `shape`, where -1 means any positive size, of one of `dtypes`.
   WeightArgument Weight(std::string_view name, std::vector<int64_t> shape, Layout layout = Layout::kRowMajor,
-                        bool has_bf16 = false);
+                        std::initializer_list<DType> dtypes = {DType::kF32});
   /// The same for a vector [size] of F32; nullptr if there is none.
   const float* OptionalVector(std::string_view name, int64_t size);
   const float* Vector(std::string_view name, int64_t size);
 
-  StateArgument State(std::string_view name, StateKind kind, std::vector<int64_t> shape, bool has_bf16 = false);
+  /// A state of one of `dtypes`.
+  StateArgument State(std::string_view name, StateKind kind, std::vector<int64_t> shape,
+                      std::initializer_list<DType> dtypes = {DType::kF32});
 
   /// An integer in [1, 2^31].
   int64_t Size(std::string_view name);
@@ -43,6 +46,7 @@ class ArgumentReader {
   bool Bool(std::string_view name);
   std::string String(std::string_view name);
 
+  bool HasInput(std::string_view name) const { return arguments_.inputs.contains(name); }
   bool HasWeight(std::string_view name) const { return arguments_.weights.contains(name); }
 
   /// States a relation between arguments.

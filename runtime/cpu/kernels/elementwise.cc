@@ -192,7 +192,8 @@ PreparedOr PrepareEmbedding(const DispatchArguments& arguments) {
   auto embedding = std::make_unique<Embedding>();
   embedding->output = args.Output("output");
   args.Check(embedding->output.space == Space::kToken, "output does not count tokens");
-  embedding->weight = args.Weight("weight", {-1, embedding->output.columns}, Layout::kRowMajor, /*has_bf16=*/true);
+  embedding->weight =
+      args.Weight("weight", {-1, embedding->output.columns}, Layout::kRowMajor, {DType::kF32, DType::kBF16});
   args.Check(embedding->weight.shape[0] >= arguments.vocab_size, "weight has {} rows for a vocabulary of {}",
              embedding->weight.shape[0], arguments.vocab_size);
   RETURN_IF_ERROR(args.Finish());

@@ -16,11 +16,17 @@ PreparedOr PrepareAdd(const DispatchArguments& arguments);
 PreparedOr PrepareRelu2(const DispatchArguments& arguments);
 PreparedOr PrepareSilu(const DispatchArguments& arguments);
 PreparedOr PrepareRMSNorm(const DispatchArguments& arguments);
+PreparedOr PrepareRMSNormQuantize(const DispatchArguments& arguments);
 PreparedOr PrepareAddRMSNorm(const DispatchArguments& arguments);
+PreparedOr PrepareAddRMSNormQuantize(const DispatchArguments& arguments);
 PreparedOr PrepareLayerNorm(const DispatchArguments& arguments);
+PreparedOr PrepareLayerNormQuantize(const DispatchArguments& arguments);
 PreparedOr PrepareAddLayerNorm(const DispatchArguments& arguments);
+PreparedOr PrepareAddLayerNormQuantize(const DispatchArguments& arguments);
 PreparedOr PrepareGatedRMSNorm(const DispatchArguments& arguments);
 PreparedOr PrepareLinear(const DispatchArguments& arguments);
+PreparedOr PrepareQuantize(const DispatchArguments& arguments);
+PreparedOr PrepareScaledMatmul(const DispatchArguments& arguments);
 PreparedOr PrepareRotaryEmbedding(const DispatchArguments& arguments);
 PreparedOr PrepareAttention(const DispatchArguments& arguments);
 PreparedOr PrepareCausalConv1d(const DispatchArguments& arguments);
@@ -29,6 +35,7 @@ PreparedOr PrepareSsmSkip(const DispatchArguments& arguments);
 PreparedOr PrepareSsmScanGatedNorm(const DispatchArguments& arguments);
 PreparedOr PrepareMoeRoute(const DispatchArguments& arguments);
 PreparedOr PrepareMoeExperts(const DispatchArguments& arguments);
+PreparedOr PrepareScaledMoeExperts(const DispatchArguments& arguments);
 
 }  // namespace nemotron::runtime::cpu
 

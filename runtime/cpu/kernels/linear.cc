@@ -13,7 +13,7 @@ const LinearKernels& GetLinearKernels(Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
     case Isa::kAvx512Bf16:
-      return kLinearAvx512Bf16;
+      return __builtin_cpu_supports("avx512vbmi") ? kLinearAvx512Vbmi : kLinearAvx512Bf16;
     case Isa::kAvx512:
       return kLinearAvx512;
     case Isa::kAvx2:
@@ -25,29 +25,36 @@ const LinearKernels& GetLinearKernels(Isa isa) {
 }
 
 void PackedMatrix::PrepareInput(const float* row, std::byte* prepared) const {
-  if (dtype_ == DType::kBF16) {
-    auto* rounded = reinterpret_cast<uint16_t*>(prepared);
-    kernels_->round_to_bf16(row, k_, rounded);
-    std::fill(rounded + k_, rounded + PanelDepth(dtype_, k_), uint16_t{0});
-    if (split_) {
-      uint16_t* low = rounded + OperandRowBytes() / 2;
-      for (int64_t i = 0; i < k_; ++i) {  // the difference is exact
-        low[i] = F32ToBF16(row[i] - BF16ToF32(rounded[i]));
-      }
-      std::fill(low + k_, low + PanelDepth(dtype_, k_), uint16_t{0});
-    }
-  } else {
+  const int64_t depth = PanelDepth(dtype_, k_);
+  if (dtype_ == DType::kF32) {
     std::memcpy(prepared, row, k_ * sizeof(float));
+    return;
+  }
+  auto* rounded = reinterpret_cast<uint16_t*>(prepared);
+  kernels_->round_to_bf16(row, k_, rounded);
+  std::fill(rounded + k_, rounded + depth, uint16_t{0});
+  if (split_) {
+    uint16_t* low = rounded + OperandRowBytes() / 2;
+    for (int64_t i = 0; i < k_; ++i) {  // the difference is exact
+      low[i] = F32ToBF16(row[i] - BF16ToF32(rounded[i]));
+    }
+    std::fill(low + k_, low + depth, uint16_t{0});
   }
 }
 
+void PackedMatrix::PrepareInput(const uint8_t* row, std::byte* prepared) const {
+  auto* decoded = reinterpret_cast<uint16_t*>(prepared);
+  kernels_->decode_f8(row, k_, decoded);
+  std::fill(decoded + k_, decoded + PanelDepth(dtype_, k_), uint16_t{0});
+}
+
 void PackedMatrix::Multiply(const std::byte* input, int64_t num_rows, int64_t first_panel, int64_t num_panels,
-                            const float* bias, bool relu2, float* output, int64_t output_row_bytes) const {
+                            const Epilogue& epilogue, float* output, int64_t output_row_bytes) const {
   const int64_t first_column = first_panel * kPanelRows;
   LinearTile tile;
   tile.input = input;
-  tile.input_stride = InputRowBytes() / SizeOf(dtype_);
-  tile.low_offset = split_ ? OperandRowBytes() / SizeOf(dtype_) : 0;
+  tile.input_stride = InputRowBytes() / SizeOf(operand());
+  tile.low_offset = split_ ? OperandRowBytes() / SizeOf(operand()) : 0;
   tile.panels = panels_ + first_panel * PanelElements(dtype_, k_) * SizeOf(dtype_);
   tile.depth = PanelDepth(dtype_, k_);
   tile.num_panels = num_panels;
@@ -55,9 +62,15 @@ void PackedMatrix::Multiply(const std::byte* input, int64_t num_rows, int64_t fi
   tile.output = output + first_column;
   tile.output_row_bytes = output_row_bytes;
   tile.num_columns = std::min(n_ - first_column, num_panels * kPanelRows);
-  tile.bias = bias == nullptr ? nullptr : bias + first_column;
-  tile.relu2 = relu2;
-  (dtype_ == DType::kBF16 ? kernels_->bf16 : kernels_->f32)(tile);
+  tile.epilogue = epilogue.From(0, first_column);
+  switch (dtype_) {
+    case DType::kBF16:
+      return kernels_->bf16(tile);
+    case DType::kF8E4M3:
+      return kernels_->f8(tile);
+    default:
+      return kernels_->f32(tile);
+  }
 }
 
 int64_t PanelsPerTask(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads) {
@@ -71,41 +84,42 @@ int64_t PanelsPerTask(int64_t num_panels, int64_t panel_bytes, int64_t num_rows,
   return (wanted + unit - 1) / unit * unit;
 }
 
+void MultiplyRows(ThreadPool& pool, const PackedMatrix& matrix, const std::byte* input, int64_t num_rows,
+                  const Epilogue& epilogue, float* output, int64_t output_row_bytes) {
+  constexpr int64_t kRowsPerTask = 128;  // share a pass over a task's panels: with a block of k they stay in L2
+  const int64_t panels = matrix.num_panels();
+  const int64_t panels_per_task = PanelsPerTask(panels, matrix.size_bytes() / panels, num_rows, pool.num_threads());
+  const int64_t panel_tasks = (panels + panels_per_task - 1) / panels_per_task;
+  const int64_t row_tasks = (num_rows + kRowsPerTask - 1) / kRowsPerTask;
+  pool.ParallelFor(panel_tasks * row_tasks, [&](int64_t task, int) {
+    // Neighbouring tasks share panels, which then are still in the cache.
+    const int64_t panel = task / row_tasks * panels_per_task, row = task % row_tasks * kRowsPerTask;
+    matrix.Multiply(input + row * matrix.InputRowBytes(), std::min(kRowsPerTask, num_rows - row), panel,
+                    std::min(panels_per_task, panels - panel), epilogue.From(row, 0),
+                    reinterpret_cast<float*>(reinterpret_cast<std::byte*>(output) + row * output_row_bytes),
+                    output_row_bytes);
+  });
+}
+
 namespace {
 
-/// Rows of input that share a pass over a task's panels: with a block of k they stay in L2.
-constexpr int64_t kRowsPerTask = 128;
-
-/// y = activation(x * W^T + bias). Reads every weight byte once a step (for up to 128 rows; more rows reread them from
-/// L2 or L3). One row is bound by memory, many rows by the multiply-add units.
+/// y = activation(x * W^T + bias). One row is bound by memory, many rows by the multiply-add units.
 class Linear : public PreparedDispatch {
  public:
   BufferArgument input, output;
   PackedMatrix matrix;
-  const float* bias = nullptr;
-  bool relu2 = false;
+  Epilogue epilogue;
   int64_t max_units = 0;
-  int num_threads = 1;
 
   int64_t ScratchBytes() const override { return max_units * matrix.InputRowBytes(); }
   int64_t WeightBytes() const override { return matrix.size_bytes(); }
 
   void Run(const StepContext& step) const override {
     const int64_t units = step.units(input.space);
-    const int64_t row_bytes = matrix.InputRowBytes();
-    ForRows(step, units,
-            [&](int64_t u) { matrix.PrepareInput(step.At<const float>(input, u), step.scratch + u * row_bytes); });
-    const int64_t panels = matrix.num_panels();
-    const int64_t panels_per_task = PanelsPerTask(panels, matrix.size_bytes() / panels, units, num_threads);
-    const int64_t panel_tasks = (panels + panels_per_task - 1) / panels_per_task;
-    const int64_t row_tasks = (units + kRowsPerTask - 1) / kRowsPerTask;
-    step.pool->ParallelFor(panel_tasks * row_tasks, [&](int64_t task, int) {
-      // Neighbouring tasks share panels, which then are still in the cache.
-      const int64_t panel = task / row_tasks * panels_per_task, row = task % row_tasks * kRowsPerTask;
-      matrix.Multiply(step.scratch + row * row_bytes, std::min(kRowsPerTask, units - row), panel,
-                      std::min(panels_per_task, panels - panel), bias, relu2, step.At<float>(output, row),
-                      output.row_bytes);
+    ForRows(step, units, [&](int64_t u) {
+      matrix.PrepareInput(step.At<const float>(input, u), step.scratch + u * matrix.InputRowBytes());
     });
+    MultiplyRows(*step.pool, matrix, step.scratch, units, epilogue, step.At<float>(output, 0), output.row_bytes);
   }
 };
 
@@ -115,19 +129,19 @@ PreparedOr PrepareLinear(const DispatchArguments& arguments) {
   ArgumentReader args("cpu.linear", arguments);
   auto linear = std::make_unique<Linear>();
   linear->input = args.Input("input");
-  const WeightArgument weight = args.Weight("weight", {-1, linear->input.columns}, Layout::kPanel, /*has_bf16=*/true);
+  const WeightArgument weight =
+      args.Weight("weight", {-1, linear->input.columns}, Layout::kPanel, {DType::kF32, DType::kBF16});
   const int64_t n = weight.shape[0];
   linear->output = args.Output("output", n);
   args.Check(linear->input.space == linear->output.space, "input and output count different things");
-  linear->bias = args.OptionalVector("bias", n);
+  linear->epilogue.bias = args.OptionalVector("bias", n);
   const std::string activation = args.String("activation");
   const bool split_input = args.Bool("split_input");
   args.Check(activation == "none" || activation == "relu2", "activation is '{}', expected none or relu2", activation);
   RETURN_IF_ERROR(args.Finish());
-  linear->relu2 = activation == "relu2";
+  linear->epilogue.relu2 = activation == "relu2";
   linear->matrix = PackedMatrix(weight.dtype, weight.data.data(), n, linear->input.columns, split_input);
   linear->max_units = linear->input.space == Space::kToken ? arguments.max_tokens : arguments.max_rows;
-  linear->num_threads = arguments.num_threads;
   return linear;
 }
 

@@ -5,11 +5,13 @@
 
 #include "runtime/cpu/kernel.h"
 #include "runtime/cpu/kernels/linear_tile.h"
+#include "runtime/cpu/thread_pool.h"
 #include "runtime/plan/layout.h"
 
 namespace nemotron::runtime::cpu {
 
-/// One packed matrix [n, k] and how it is multiplied; shared by `linear` and the experts.
+/// One packed matrix [n, k] and how it is multiplied; shared by `linear`, `scaled_matmul` and the experts. BF16 and
+/// F8E4M3 panels are multiplied by rows of BF16.
 class PackedMatrix {
  public:
   PackedMatrix() = default;
@@ -31,14 +33,17 @@ class PackedMatrix {
   int64_t InputRowBytes() const { return OperandRowBytes() * (split_ ? 2 : 1); }
   /// Rounds a row [k] to the operand type and pads it.
   void PrepareInput(const float* row, std::byte* prepared) const;
+  /// Decodes a row [k] of E4M3, exactly, and pads it; for F8E4M3 panels.
+  void PrepareInput(const uint8_t* row, std::byte* prepared) const;
 
-  /// Columns [16 * first_panel, ...) of `num_rows` rows. `input` are prepared rows, `output` points at column 0 of the
-  /// first row.
-  void Multiply(const std::byte* input, int64_t num_rows, int64_t first_panel, int64_t num_panels, const float* bias,
-                bool relu2, float* output, int64_t output_row_bytes) const;
+  /// Columns [16 * first_panel, ...) of `num_rows` rows. `input` are prepared rows; `epilogue` and `output` are of the
+  /// first row and column 0.
+  void Multiply(const std::byte* input, int64_t num_rows, int64_t first_panel, int64_t num_panels,
+                const Epilogue& epilogue, float* output, int64_t output_row_bytes) const;
 
  private:
-  int64_t OperandRowBytes() const { return (PanelDepth(dtype_, k_) * SizeOf(dtype_) + 63) / 64 * 64; }
+  DType operand() const { return dtype_ == DType::kF32 ? DType::kF32 : DType::kBF16; }
+  int64_t OperandRowBytes() const { return (PanelDepth(dtype_, k_) * SizeOf(operand()) + 63) / 64 * 64; }
 
   const LinearKernels* kernels_ = nullptr;
   DType dtype_ = DType::kF32;
@@ -49,6 +54,11 @@ class PackedMatrix {
 
 /// Panels that a task takes: enough to be worth claiming, few enough to share the work evenly.
 int64_t PanelsPerTask(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads);
+
+/// All columns of `num_rows` prepared rows, shared among the threads. Reads every weight byte once a step (for up to
+/// 128 rows; more rows reread them from L2 or L3).
+void MultiplyRows(ThreadPool& pool, const PackedMatrix& matrix, const std::byte* input, int64_t num_rows,
+                  const Epilogue& epilogue, float* output, int64_t output_row_bytes);
 
 }  // namespace nemotron::runtime::cpu
 

@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <type_traits>
 
@@ -11,6 +12,8 @@
 
 namespace nemotron::runtime::cpu {
 namespace {
+
+#include "runtime/cpu/kernels/linear_f8-inl.h"
 
 struct Ops {
   struct Vector {
@@ -45,9 +48,13 @@ struct Ops {
     _mm256_store_ps(padded + 8, v.high);
     std::memcpy(p, padded, n * sizeof(float));
   }
+  static Vector Fill(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
   static __m256 Broadcast(float x) { return _mm256_set1_ps(x); }
   static Vector Add(const Vector& a, const Vector& b) {
     return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+  }
+  static Vector Multiply(const Vector& a, const Vector& b) {
+    return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
   }
   static Vector MultiplyAdd(const Vector& sum, __m256 x, const Vector& w) {
     return {_mm256_fmadd_ps(x, w.low, sum.low), _mm256_fmadd_ps(x, w.high, sum.high)};
@@ -57,9 +64,38 @@ struct Ops {
     return {_mm256_mul_ps(low, low), _mm256_mul_ps(high, high)};
   }
   static void Prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
-  static BF16Vector LoadBF16(const uint16_t* p) {
-    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
-            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16))};
+  static BF16Vector LoadBF16(const void* p) {
+    const auto* halves = static_cast<const __m256i*>(p);
+    return {_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1)};
+  }
+  static void StoreBF16(void* p, const BF16Vector& v) {
+    auto* halves = static_cast<__m256i*>(p);
+    _mm256_storeu_si256(halves, v.low);
+    _mm256_storeu_si256(halves + 1, v.high);
+  }
+  /// Two vectors of BF16 pairs of 64 E4M3 numbers (linear_f8-inl.h).
+  static void DecodeF8(const void* p, BF16Vector& first, BF16Vector& second) {
+    const BF16Vector codes = LoadBF16(p);
+    DecodeHalf(codes.low, first.low, second.low);
+    DecodeHalf(codes.high, first.high, second.high);
+  }
+  static void DecodeHalf(__m256i codes, __m256i& first, __m256i& second) {
+    const auto bytes = [](uint8_t byte) { return _mm256_set1_epi8(static_cast<char>(byte)); };
+    const auto table = [](const uint8_t* bytes) {
+      return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(bytes)));
+    };
+    const __m256i magnitudes = _mm256_and_si256(codes, bytes(0x7F));
+    // Of subnormals alone, codes below 8, the sum leaves the bit clear that makes a shuffle give zero.
+    const __m256i fixes = _mm256_add_epi8(magnitudes, bytes(0x78));
+    const __m256i upper = _mm256_and_si256(_mm256_srli_epi16(codes, 4), bytes(0x0F));
+    const __m256i lower = _mm256_and_si256(_mm256_slli_epi16(codes, 4), bytes(0xF0));
+    const __m256i low = _mm256_xor_si256(lower, _mm256_shuffle_epi8(table(kF8Nibbles.fix_low), fixes));
+    const __m256i high = _mm256_xor_si256(_mm256_shuffle_epi8(table(kF8Nibbles.high), upper),
+                                          _mm256_shuffle_epi8(table(kF8Nibbles.fix_high), fixes));
+    const __m256i is_nan = _mm256_cmpeq_epi8(magnitudes, bytes(0x7F));
+    const __m256i high_or_nan = _mm256_blendv_epi8(high, codes, is_nan);  // a NaN's is s1111111
+    first = _mm256_unpacklo_epi8(low, high_or_nan);
+    second = _mm256_unpackhi_epi8(low, high_or_nan);
   }
   static __m256 Even(__m256i v) { return _mm256_castsi256_ps(_mm256_slli_epi32(v, 16)); }
   static __m256 Odd(__m256i v) {
@@ -78,6 +114,6 @@ struct Ops {
 
 }  // namespace
 
-const LinearKernels kLinearAvx2 = {RunF32, RunBF16, RoundToBF16};
+const LinearKernels kLinearAvx2 = {RunF32, RunBF16, RunF8, RoundToBF16, DecodeF8};
 
 }  // namespace nemotron::runtime::cpu

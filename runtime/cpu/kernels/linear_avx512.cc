@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <type_traits>
 
@@ -19,7 +20,7 @@ struct Ops : Avx512Ops {
   struct Pair {
     Vector even, odd;
   };
-  static BF16Vector LoadBF16(const uint16_t* p) { return _mm512_loadu_si512(p); }
+  static BF16Vector LoadBF16(const void* p) { return _mm512_loadu_si512(p); }
   static Vector Even(BF16Vector v) { return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16)); }
   static Vector Odd(BF16Vector v) {
     return _mm512_castsi512_ps(_mm512_and_si512(v, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u))));
@@ -36,6 +37,6 @@ struct Ops : Avx512Ops {
 
 }  // namespace
 
-const LinearKernels kLinearAvx512 = {RunF32, RunBF16, RoundToBF16};
+const LinearKernels kLinearAvx512 = {RunF32, RunBF16, RunF8, RoundToBF16, DecodeF8};
 
 }  // namespace nemotron::runtime::cpu

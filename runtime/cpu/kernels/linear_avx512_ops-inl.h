@@ -1,4 +1,6 @@
-// F32 vector of 16 outputs in one AVX-512 register. Included inside a namespace by the AVX-512 files.
+// F32 and BF16 vectors of 16 outputs in one AVX-512 register. Included inside a namespace by the AVX-512 files.
+
+#include "runtime/cpu/kernels/linear_f8-inl.h"
 
 struct Avx512Ops {
   using Vector = __m512;
@@ -12,12 +14,52 @@ struct Avx512Ops {
   static void Store(float* p, Vector v, int n) {
     n == 16 ? _mm512_storeu_ps(p, v) : _mm512_mask_storeu_ps(p, Mask(n), v);
   }
+  static Vector Fill(float x) { return _mm512_set1_ps(x); }
   static Vector Broadcast(float x) { return _mm512_set1_ps(x); }
   static Vector Add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
+  static Vector Multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
   static Vector MultiplyAdd(Vector sum, Vector x, Vector w) { return _mm512_fmadd_ps(x, w, sum); }
   static Vector Relu2(Vector v) {
     const Vector positive = _mm512_max_ps(v, _mm512_setzero_ps());
     return _mm512_mul_ps(positive, positive);
   }
   static void Prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+  static __m512i Bytes(uint8_t byte) { return _mm512_set1_epi8(static_cast<char>(byte)); }
+  /// Two vectors of BF16 pairs of 64 E4M3 numbers (linear_f8-inl.h).
+  static void DecodeF8(const void* p, __m512i& first, __m512i& second) {
+    const auto table = [](const uint8_t* bytes) {
+      return _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(bytes)));
+    };
+    const __m512i codes = _mm512_loadu_si512(p), magnitudes = _mm512_and_si512(codes, Bytes(0x7F));
+    // Of subnormals alone, codes below 8, the sum leaves the bit clear that makes a shuffle give zero.
+    const __m512i fixes = _mm512_add_epi8(magnitudes, Bytes(0x78));
+    const __m512i upper = _mm512_and_si512(_mm512_srli_epi16(codes, 4), Bytes(0x0F));
+    const __m512i lower = _mm512_and_si512(_mm512_slli_epi16(codes, 4), Bytes(0xF0));
+    const __m512i low = _mm512_xor_si512(lower, _mm512_shuffle_epi8(table(kF8Nibbles.fix_low), fixes));
+    const __m512i high = _mm512_xor_si512(_mm512_shuffle_epi8(table(kF8Nibbles.high), upper),
+                                          _mm512_shuffle_epi8(table(kF8Nibbles.fix_high), fixes));
+    const __mmask64 is_nan = _mm512_cmpeq_epi8_mask(magnitudes, Bytes(0x7F));
+    Interleave(low, _mm512_mask_blend_epi8(is_nan, high, codes), first, second);  // a NaN's is s1111111
+  }
+  static void Interleave(__m512i low, __m512i high, __m512i& first, __m512i& second) {
+    first = _mm512_unpacklo_epi8(low, high);
+    second = _mm512_unpackhi_epi8(low, high);
+  }
+  static void StoreBF16(void* p, __m512i v) { _mm512_storeu_si512(p, v); }
 };
+
+#ifdef __AVX512BF16__
+/// With VDPBF16PS: two neighbouring k at a time.
+struct Avx512Bf16Ops : Avx512Ops {
+  using BF16Vector = __m512i;
+  static BF16Vector LoadBF16(const void* p) { return _mm512_loadu_si512(p); }
+  static BF16Vector BroadcastBF16(const uint16_t* pair) {
+    int bits;
+    std::memcpy(&bits, pair, sizeof(bits));
+    return _mm512_set1_epi32(bits);
+  }
+  static Vector MultiplyAddBF16(Vector sum, BF16Vector x, BF16Vector w) {
+    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w));
+  }
+};
+#endif

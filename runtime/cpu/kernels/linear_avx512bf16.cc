@@ -1,7 +1,8 @@
-// AVX-512 with VDPBF16PS: 16 outputs a register, two neighbouring k at a time.
+// AVX-512 with VDPBF16PS.
 #include <immintrin.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <type_traits>
 
@@ -14,21 +15,12 @@ namespace {
 
 #include "runtime/cpu/kernels/linear_avx512_ops-inl.h"
 
-struct Ops : Avx512Ops {
-  using BF16Vector = __m512bh;
-  static BF16Vector LoadBF16(const uint16_t* p) { return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p)); }
-  static BF16Vector BroadcastBF16(const uint16_t* pair) {
-    int bits;
-    std::memcpy(&bits, pair, sizeof(bits));
-    return reinterpret_cast<__m512bh>(_mm512_set1_epi32(bits));
-  }
-  static Vector MultiplyAddBF16(Vector sum, BF16Vector x, BF16Vector w) { return _mm512_dpbf16_ps(sum, x, w); }
-};
+using Ops = Avx512Bf16Ops;
 
 #include "runtime/cpu/kernels/linear_tile-inl.h"
 
 }  // namespace
 
-const LinearKernels kLinearAvx512Bf16 = {RunF32, RunBF16, RoundToBF16};
+const LinearKernels kLinearAvx512Bf16 = {RunF32, RunBF16, RunF8, RoundToBF16, DecodeF8};
 
 }  // namespace nemotron::runtime::cpu

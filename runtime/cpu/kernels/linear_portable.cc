@@ -1,5 +1,6 @@
 // No instruction set in particular: the compiler vectorises what it can.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <type_traits>
@@ -30,11 +31,23 @@ struct Ops {
     return v;
   }
   static void Store(float* p, const Vector& v, int n) { std::memcpy(p, v.lanes, n * sizeof(float)); }
+  static Vector Fill(float x) {
+    Vector v;
+    std::fill_n(v.lanes, 16, x);
+    return v;
+  }
   static float Broadcast(float x) { return x; }
   static Vector Add(const Vector& a, const Vector& b) {
     Vector v;
     for (int i = 0; i < 16; ++i) {
       v.lanes[i] = a.lanes[i] + b.lanes[i];
+    }
+    return v;
+  }
+  static Vector Multiply(const Vector& a, const Vector& b) {
+    Vector v;
+    for (int i = 0; i < 16; ++i) {
+      v.lanes[i] = a.lanes[i] * b.lanes[i];
     }
     return v;
   }
@@ -51,10 +64,22 @@ struct Ops {
     return v;
   }
   static void Prefetch(const void*) {}
-  static BF16Vector LoadBF16(const uint16_t* p) {
+  static BF16Vector LoadBF16(const void* p) {
     BF16Vector v;
     std::memcpy(v.pairs, p, sizeof(v.pairs));
     return v;
+  }
+  static void StoreBF16(void* p, const BF16Vector& v) { std::memcpy(p, v.pairs, sizeof(v.pairs)); }
+  static void DecodeF8(const void* p, BF16Vector& first, BF16Vector& second) {
+    const auto* codes = static_cast<const uint8_t*>(p);
+    uint16_t decoded[64];
+    for (int i = 0; i < 64; ++i) {
+      decoded[i] = static_cast<uint16_t>(std::bit_cast<uint32_t>(F8E4M3ToF32(codes[i])) >> 16);
+    }
+    for (int run = 0; run < 4; ++run) {  // of 4 rows, runtime/plan/layout.h
+      std::memcpy(first.pairs + run * 4, decoded + run * 16, 16);
+      std::memcpy(second.pairs + run * 4, decoded + run * 16 + 8, 16);
+    }
   }
   static Pair BroadcastBF16(const uint16_t* pair) { return {BF16ToF32(pair[0]), BF16ToF32(pair[1])}; }
   static Vector MultiplyAddBF16(Vector sum, const Pair& x, const BF16Vector& w) {
@@ -71,6 +96,6 @@ struct Ops {
 
 }  // namespace
 
-const LinearKernels kLinearPortable = {RunF32, RunBF16, RoundToBF16};
+const LinearKernels kLinearPortable = {RunF32, RunBF16, RunF8, RoundToBF16, DecodeF8};
 
 }  // namespace nemotron::runtime::cpu

@@ -7,9 +7,33 @@
 
 namespace nemotron::runtime::cpu {
 
-/// A block of y = activation(x * W^T + bias) for a run of panels of W (runtime/plan/layout.h) and a run of rows of x.
+/// What becomes of a sum: activation(sum * (input_scale * weight_scale) + bias). The product of the scales is rounded,
+/// then the sum is multiplied by it, then the bias is added; what is absent is left out.
+struct Epilogue {
+  const float* weight_scale = nullptr;  ///< of the first column; nullptr: sums are not scaled
+  bool scale_per_column = false;        ///< else one scale is that of all columns
+  const float* input_scale = nullptr;   ///< of the first row; nullptr: 1 for all. Only with weight_scale
+  int64_t input_scale_row_bytes = 0;
+  const float* bias = nullptr;  ///< of the first column
+  bool relu2 = false;
+
+  /// The same for the outputs from `row` and `column` on.
+  Epilogue From(int64_t row, int64_t column) const {
+    Epilogue rest = *this;
+    rest.weight_scale = scale_per_column ? weight_scale + column : weight_scale;
+    rest.input_scale = input_scale == nullptr ? nullptr : InputScale(row);
+    rest.bias = bias == nullptr ? nullptr : bias + column;
+    return rest;
+  }
+  const float* InputScale(int64_t row) const {
+    return reinterpret_cast<const float*>(reinterpret_cast<const char*>(input_scale) + row * input_scale_row_bytes);
+  }
+  bool is_empty() const { return weight_scale == nullptr && bias == nullptr && !relu2; }
+};
+
+/// A block of y = epilogue(x * W^T) for a run of panels of W (runtime/plan/layout.h) and a run of rows of x.
 struct LinearTile {
-  const void* input;     ///< rows of BF16 (for BF16 panels) or F32, padded with zeros to the depth of a panel
+  const void* input;  ///< rows of BF16 (for BF16 and F8E4M3 panels) or F32, padded with zeros to the depth of a panel
   int64_t input_stride;  ///< elements between rows
   int64_t low_offset;    ///< BF16: elements from a row to the second number of each of its sums; 0: there is none
   const void* panels;    ///< first panel of the run
@@ -19,21 +43,24 @@ struct LinearTile {
   float* output;  ///< element [first row][first column of the run]
   int64_t output_row_bytes;
   int64_t num_columns;  ///< at most 16 * num_panels; columns past it are not written
-  const float* bias;    ///< of the first column of the run, or nullptr
-  bool relu2;
+  Epilogue epilogue;    ///< of the first row and the first column of the run
 };
 
 /// The matrix kernels of one instruction set. Every output is one chain of multiply-adds over k in ascending order
-/// (BF16: over pairs of k), whatever the numbers of rows and panels.
+/// (BF16: over pairs of k), whatever the numbers of rows and panels. F8E4M3 is decoded to BF16, exactly, and multiplied
+/// in the chain of BF16.
 struct LinearKernels {
   void (*f32)(const LinearTile&);
   void (*bf16)(const LinearTile&);
+  void (*f8)(const LinearTile&);
   void (*round_to_bf16)(const float* input, int64_t size, uint16_t* output);  ///< nearest even
+  void (*decode_f8)(const uint8_t* input, int64_t size, uint16_t* output);    ///< E4M3 to BF16, exactly
 };
 
+/// The fastest that `isa` and this machine allow: with Isa::kAvx512Bf16 also of VBMI.
 const LinearKernels& GetLinearKernels(Isa isa);
 
-extern const LinearKernels kLinearPortable, kLinearAvx2, kLinearAvx512, kLinearAvx512Bf16;
+extern const LinearKernels kLinearPortable, kLinearAvx2, kLinearAvx512, kLinearAvx512Bf16, kLinearAvx512Vbmi;
 
 }  // namespace nemotron::runtime::cpu
 

@@ -1,10 +1,11 @@
 // RMSNorm, LayerNorm, each with a fused residual add, and the grouped gated RMSNorm. Bound by memory (L2): a row is
-// read twice and written once. Sums in F32.
+// read twice and written once. Sums in F32. The first two may quantize a row to E4M3 while it is in L1.
 #include <algorithm>
 
 #include "runtime/cpu/kernels/argument_reader.h"
 #include "runtime/cpu/kernels/for_rows.h"
 #include "runtime/cpu/kernels/kernels.h"
+#include "runtime/cpu/kernels/quantize.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/kernels/norm.cc"
@@ -77,45 +78,68 @@ HWY_EXPORT(RMSNormRow);
 HWY_EXPORT(LayerNormRow);
 HWY_EXPORT(GatedRMSNormRow);
 
-/// rms_norm, layer_norm and both after an add.
+struct NormKind {
+  bool add = false, layer = false, quantize = false;
+};
+
+/// rms_norm, layer_norm, both after an add, and all of these before quantize.
 class Norm : public PreparedDispatch {
  public:
-  bool add = false, layer = false;
-  BufferArgument residual, delta, sum, input, output;  // residual, delta, sum: if add; else input
+  NormKind kind;
+  BufferArgument residual, delta, sum, input, output,
+      scale;  // residual, delta, sum: if add, else input; scale: if quantize
   const float* weight = nullptr;
   const float* bias = nullptr;
   float eps = 0, offset = 0;
+  ScalingArgument scaling;
+  int num_threads = 1;
+
+  // A row of each thread on its way to being quantized.
+  int64_t RowBytes() const { return (output.columns * static_cast<int64_t>(sizeof(float)) + 63) / 64 * 64; }
+  int64_t ScratchBytes() const override { return kind.quantize ? num_threads * RowBytes() : 0; }
 
   void Run(const StepContext& step) const override {
-    ForRows(step, step.units(output.space), [&](int64_t u) {
-      const float* x = nullptr;
-      if (add) {
-        float* total = step.At<float>(sum, u);
-        HWY_DYNAMIC_DISPATCH(AddRow)(step.At<const float>(residual, u), step.At<const float>(delta, u), sum.columns,
-                                     total);
-        x = total;
-      } else {
-        x = step.At<const float>(input, u);
+    ForRows(step, step.units(output.space), [&](int64_t u, int thread) {
+      if (!kind.quantize) {
+        return Normalize(step, u, step.At<float>(output, u));
       }
-      float* y = step.At<float>(output, u);
-      if (layer) {
-        HWY_DYNAMIC_DISPATCH(LayerNormRow)(x, weight, bias, output.columns, eps, offset, y);
-      } else {
-        HWY_DYNAMIC_DISPATCH(RMSNormRow)(x, weight, output.columns, eps, y);
-      }
+      auto* row = reinterpret_cast<float*>(step.scratch + thread * RowBytes());
+      Normalize(step, u, row);
+      const float row_scale =
+          scaling.scaling == Scaling::kStatic ? scaling.scale : F8E4M3Scale(AbsoluteMaximum(row, output.columns));
+      *step.At<float>(scale, u) = row_scale;
+      QuantizeRow(row, output.columns, row_scale, step.At<uint8_t>(output, u));
     });
+  }
+
+ private:
+  void Normalize(const StepContext& step, int64_t u, float* y) const {
+    const float* x = nullptr;
+    if (kind.add) {
+      auto* total = step.At<float>(sum, u);
+      HWY_DYNAMIC_DISPATCH(AddRow)(step.At<const float>(residual, u), step.At<const float>(delta, u), sum.columns,
+                                   total);
+      x = total;
+    } else {
+      x = step.At<const float>(input, u);
+    }
+    if (kind.layer) {
+      HWY_DYNAMIC_DISPATCH(LayerNormRow)(x, weight, bias, output.columns, eps, offset, y);
+    } else {
+      HWY_DYNAMIC_DISPATCH(RMSNormRow)(x, weight, output.columns, eps, y);
+    }
   }
 };
 
-PreparedOr PrepareNorm(std::string_view name, const DispatchArguments& arguments, bool add, bool layer) {
+PreparedOr PrepareNorm(std::string_view name, const DispatchArguments& arguments, NormKind kind) {
   ArgumentReader args(name, arguments);
   auto norm = std::make_unique<Norm>();
-  norm->add = add;
-  norm->layer = layer;
-  norm->output = args.Output("output");
+  norm->kind = kind;
+  norm->num_threads = arguments.num_threads;
+  norm->output = args.Output("output", -1, kind.quantize ? DType::kF8E4M3 : DType::kF32);
   const int64_t columns = norm->output.columns;
   bool same_space = true;
-  if (add) {
+  if (kind.add) {
     norm->residual = args.Input("residual", columns);
     norm->delta = args.Input("delta", columns);
     norm->sum = args.Output("sum", columns);
@@ -125,11 +149,16 @@ PreparedOr PrepareNorm(std::string_view name, const DispatchArguments& arguments
     norm->input = args.Input("input", columns);
     same_space = norm->input.space == norm->output.space;
   }
+  if (kind.quantize) {
+    norm->scale = args.Output("scale", 1);
+    same_space = same_space && norm->scale.space == norm->output.space;
+    norm->scaling = ReadScaling(args, /*has_step=*/false);
+  }
   args.Check(same_space, "inputs and outputs count different things");
   norm->weight = args.Vector("weight", columns);
   norm->eps = static_cast<float>(args.Float("eps"));
   args.Check(norm->eps >= 0, "parameter 'eps' is {}, expected at least 0", norm->eps);
-  if (layer) {
+  if (kind.layer) {
     norm->bias = args.OptionalVector("bias", columns);
     norm->offset = args.Bool("unit_offset") ? 1.0f : 0.0f;
   }
@@ -158,17 +187,27 @@ class GatedRMSNorm : public PreparedDispatch {
 
 }  // namespace
 
-PreparedOr PrepareRMSNorm(const DispatchArguments& arguments) {
-  return PrepareNorm("cpu.rms_norm", arguments, /*add=*/false, /*layer=*/false);
-}
+PreparedOr PrepareRMSNorm(const DispatchArguments& arguments) { return PrepareNorm("cpu.rms_norm", arguments, {}); }
 PreparedOr PrepareAddRMSNorm(const DispatchArguments& arguments) {
-  return PrepareNorm("cpu.add_rms_norm", arguments, /*add=*/true, /*layer=*/false);
+  return PrepareNorm("cpu.add_rms_norm", arguments, {.add = true});
 }
 PreparedOr PrepareLayerNorm(const DispatchArguments& arguments) {
-  return PrepareNorm("cpu.layer_norm", arguments, /*add=*/false, /*layer=*/true);
+  return PrepareNorm("cpu.layer_norm", arguments, {.layer = true});
 }
 PreparedOr PrepareAddLayerNorm(const DispatchArguments& arguments) {
-  return PrepareNorm("cpu.add_layer_norm", arguments, /*add=*/true, /*layer=*/true);
+  return PrepareNorm("cpu.add_layer_norm", arguments, {.add = true, .layer = true});
+}
+PreparedOr PrepareRMSNormQuantize(const DispatchArguments& arguments) {
+  return PrepareNorm("cpu.rms_norm_quantize", arguments, {.quantize = true});
+}
+PreparedOr PrepareAddRMSNormQuantize(const DispatchArguments& arguments) {
+  return PrepareNorm("cpu.add_rms_norm_quantize", arguments, {.add = true, .quantize = true});
+}
+PreparedOr PrepareLayerNormQuantize(const DispatchArguments& arguments) {
+  return PrepareNorm("cpu.layer_norm_quantize", arguments, {.layer = true, .quantize = true});
+}
+PreparedOr PrepareAddLayerNormQuantize(const DispatchArguments& arguments) {
+  return PrepareNorm("cpu.add_layer_norm_quantize", arguments, {.add = true, .layer = true, .quantize = true});
 }
 
 PreparedOr PrepareGatedRMSNorm(const DispatchArguments& arguments) {

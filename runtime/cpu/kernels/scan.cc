@@ -3,8 +3,9 @@
 // A task owns one group of one sequence: its heads share b and c, and the norm runs over its channels. Tokens pass in
 // blocks; b and c of a block are packed once into L1. Then, for each pair of state rows [N], the rows stay in registers
 // while all tokens of the block pass by: 3 vector operations per 16 state elements and token, so the scan is bound by
-// the multiply-add units in prefill and by the bytes of the state (read and written once a step) in decode. Everything
-// in F32.
+// the multiply-add units in prefill and by the bytes of the state (read and written once a step) in decode. Arithmetic
+// is F32. A state kept in BF16 is rounded after every token, in registers (5 more operations), and not just when it is
+// stored: a step may then end after any token and change nothing.
 //
 // Why token after token and not the chunked form with matrix products (arXiv:2405.21060, section 6): results then do
 // not depend on where chunks begin, bit for bit, and at N = 128 the cost is a few percent of the matrices around it.
@@ -37,7 +38,8 @@ struct ScanBlock {
   int64_t x_row_bytes;
   const float* dt;     // [tokens], after softplus
   const float* decay;  // [tokens], exp(dt * A)
-  float* state;        // [head_dim][state_size]
+  std::byte* state;    // [head_dim][state_size] of state_dtype
+  DType state_dtype;   // kF32 or kBF16
   float* y;            // [tokens][y_stride], is set
   int64_t y_stride;
   int64_t num_tokens, head_dim, state_size, padded_size;
@@ -62,15 +64,49 @@ HWY_BEFORE_NAMESPACE();
 namespace nemotron::runtime::cpu {
 namespace HWY_NAMESPACE {
 
+/// A vector of the state: how it lies in memory, and what of it survives a token.
+struct F32State {
+  using Element = float;
+  static HWY_INLINE FloatVector Load(const float* p, int64_t n) { return LoadUpTo(p, n); }
+  static HWY_INLINE void Store(FloatVector v, float* p, int64_t n) { StoreUpTo(v, p, n); }
+  static HWY_INLINE FloatVector Round(FloatVector v) { return v; }
+};
+
+struct BF16State {
+  using Element = uint16_t;
+  static HWY_INLINE FloatVector Load(const uint16_t* p, int64_t n) { return LoadBF16UpTo(p, n); }
+  /// Of a rounded vector.
+  static HWY_INLINE void Store(FloatVector v, uint16_t* p, int64_t n) {
+    const auto halves = hn::TruncateTo(Halves(), hn::ShiftRight<16>(hn::BitCast(Words(), v)));
+    if (n >= kLanes) {
+      return hn::StoreU(halves, Halves(), p);
+    }
+    HWY_ALIGN uint16_t padded[kLanes];
+    hn::Store(halves, Halves(), padded);
+    std::memcpy(p, padded, n * sizeof(uint16_t));
+  }
+
+  /// The nearest BF16 numbers, ties to even, subnormals and overflow to infinity included. Infinities stay, and so do
+  /// the NaNs that arithmetic makes and those widened from BF16: only one whose bits 15 to 30 are all set becomes zero.
+  static HWY_INLINE FloatVector Round(FloatVector v) {
+    constexpr Words words;
+    const auto bits = hn::BitCast(words, v);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 1u));
+    const auto carried = hn::Add(hn::Add(bits, hn::Set(words, 0x7FFFu)), odd);
+    return hn::BitCast(kFloats, hn::And(carried, hn::Set(words, 0xFFFF0000u)));
+  }
+};
+
 /// Rows [row, row + kRows) of the state, vectors [first, first + kVectors) of each, over all tokens of the block.
-template <int kRows, int kVectors>
+template <typename State, int kRows, int kVectors>
 void ScanRows(const ScanBlock& block, int64_t row, int64_t first) {
+  auto* rows = reinterpret_cast<typename State::Element*>(block.state) + row * block.state_size;
   FloatVector state[kRows][kVectors];
   const int64_t column = first * kLanes;
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {
       const int64_t at = column + v * kLanes;
-      state[r][v] = LoadUpTo(block.state + (row + r) * block.state_size + at, block.state_size - at);
+      state[r][v] = State::Load(rows + r * block.state_size + at, block.state_size - at);
     }
   }
   for (int64_t t = 0; t < block.num_tokens; ++t) {
@@ -85,8 +121,9 @@ void ScanRows(const ScanBlock& block, int64_t row, int64_t first) {
       const FloatVector b = hn::LoadU(kFloats, block.b + t * block.padded_size + column + v * kLanes);
       const FloatVector c = hn::LoadU(kFloats, block.c + t * block.padded_size + column + v * kLanes);
       for (int r = 0; r < kRows; ++r) {
-        state[r][v] = hn::MulAdd(inputs[r], b, hn::Mul(decay, state[r][v]));
-        sums[r] = hn::MulAdd(state[r][v], c, sums[r]);
+        const FloatVector next = hn::MulAdd(inputs[r], b, hn::Mul(decay, state[r][v]));
+        sums[r] = hn::MulAdd(next, c, sums[r]);
+        state[r][v] = State::Round(next);
       }
     }
     float* y = block.y + t * block.y_stride + row;
@@ -98,37 +135,42 @@ void ScanRows(const ScanBlock& block, int64_t row, int64_t first) {
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {
       const int64_t at = column + v * kLanes;
-      StoreUpTo(state[r][v], block.state + (row + r) * block.state_size + at, block.state_size - at);
+      State::Store(state[r][v], rows + r * block.state_size + at, block.state_size - at);
     }
   }
 }
 
 /// Runs of vectors of one pair of rows: 2 x 8 state vectors fit the 32 registers of AVX-512, 2 x 4 the 16 of others.
-template <int kRows>
+template <typename State, int kRows>
 void ScanRowPair(const ScanBlock& block, int64_t row) {
   constexpr int kMost = kLanes >= 16 ? 8 : 4;
   const int64_t vectors = (block.state_size + kLanes - 1) / kLanes;
   int64_t first = 0;
   for (; first + kMost <= vectors; first += kMost) {
-    ScanRows<kRows, kMost>(block, row, first);
+    ScanRows<State, kRows, kMost>(block, row, first);
   }
   if (first + kMost / 2 <= vectors) {
-    ScanRows<kRows, kMost / 2>(block, row, first);
+    ScanRows<State, kRows, kMost / 2>(block, row, first);
     first += kMost / 2;
   }
   for (; first < vectors; ++first) {
-    ScanRows<kRows, 1>(block, row, first);
+    ScanRows<State, kRows, 1>(block, row, first);
+  }
+}
+
+template <typename State>
+void ScanAllRows(const ScanBlock& block) {
+  int64_t row = 0;
+  for (; row + 2 <= block.head_dim; row += 2) {
+    ScanRowPair<State, 2>(block, row);
+  }
+  if (row < block.head_dim) {
+    ScanRowPair<State, 1>(block, row);
   }
 }
 
 void ScanHead(const ScanBlock& block) {
-  int64_t row = 0;
-  for (; row + 2 <= block.head_dim; row += 2) {
-    ScanRowPair<2>(block, row);
-  }
-  if (row < block.head_dim) {
-    ScanRowPair<1>(block, row);
-  }
+  block.state_dtype == DType::kBF16 ? ScanAllRows<BF16State>(block) : ScanAllRows<F32State>(block);
 }
 
 void RunSkipGateNorm(const SkipGateNorm& run) {
@@ -228,7 +270,8 @@ class SsmScan : public PreparedDispatch {
       block.x_row_bytes = x.row_bytes;
       block.dt = steps;
       block.decay = decays;
-      block.state = reinterpret_cast<float*>(sequence.slot + state.offset_bytes) + head * head_dim * state_size;
+      block.state = sequence.slot + state.offset_bytes + head * head_dim * state_size * SizeOf(state.dtype);
+      block.state_dtype = state.dtype;
       block.y = y + i * head_dim;
       block.y_stride = y_stride;
       block.num_tokens = tokens;
@@ -275,7 +318,8 @@ PreparedOr PrepareScan(std::string_view name, const DispatchArguments& arguments
   scan->output = args.Output("output", channels);
   scan->a_log = args.Vector("a_log", scan->num_heads);
   scan->dt_bias = args.Vector("dt_bias", scan->num_heads);
-  scan->state = args.State("ssm", StateKind::kSsm, {scan->num_heads, scan->head_dim, scan->state_size});
+  scan->state = args.State("ssm", StateKind::kSsm, {scan->num_heads, scan->head_dim, scan->state_size},
+                           {DType::kF32, DType::kBF16});
   scan->dt_min = static_cast<float>(args.Float("dt_min"));
   scan->dt_max = static_cast<float>(args.Float("dt_max"));
   args.Check(scan->dt_min >= 0 && scan->dt_min < scan->dt_max, "dt_min {} and dt_max {} are not a range", scan->dt_min,

@@ -53,14 +53,37 @@ using Bytes = hn::Rebind<uint8_t, Floats>;
 /// kLanes E4M3 numbers as floats, exactly (runtime/base/dtype.h has the scalar form of both conversions).
 HWY_INLINE FloatVector DecodeE4M3(const uint8_t* p) {
   constexpr Words words;
-  const auto bits = hn::PromoteTo(words, hn::LoadU(Bytes(), p));
-  const auto magnitude = hn::And(bits, hn::Set(words, 0x7Fu));
-  const auto sign = hn::ShiftLeft<24>(hn::And(bits, hn::Set(words, 0x80u)));
-  const FloatVector value =
-      hn::Mul(hn::BitCast(kFloats, hn::ShiftLeft<20>(magnitude)), hn::Set(kFloats, 0x1p120f));
-  const auto finite = hn::BitCast(words, value);
-  const auto is_nan = hn::Eq(magnitude, hn::Set(words, 0x7Fu));
-  return hn::BitCast(kFloats, hn::Or(sign, hn::IfThenElse(is_nan, hn::Set(words, 0x7FC00000u), finite)));
+  const auto codes = hn::LoadU(hn::RebindToSigned<Bytes>(), reinterpret_cast<const int8_t*>(p));
+  // The sign fills all bits above the magnitude: one mask keeps both, and the product carries the sign on.
+  const auto extended = hn::BitCast(words, hn::PromoteTo(hn::RebindToSigned<Words>(), codes));
+  const auto placed = hn::And(hn::ShiftLeft<20>(extended), hn::Set(words, 0x87F00000u));
+  const auto is_nan = hn::Eq(hn::And(extended, hn::Set(words, 0x7Fu)), hn::Set(words, 0x7Fu));
+  const auto bits = hn::Xor(placed, hn::IfThenElseZero(is_nan, hn::Set(words, 0x07F00000u ^ 0x7FC00000u)));
+  return hn::Mul(hn::BitCast(kFloats, bits), hn::Set(kFloats, 0x1p120f));
+}
+
+/// LoadUpTo of E4M3 numbers.
+HWY_INLINE FloatVector LoadE4M3UpTo(const uint8_t* p, int64_t n) {
+  if (n >= kLanes) {
+    return DecodeE4M3(p);
+  }
+  HWY_ALIGN uint8_t padded[kLanes] = {};
+  std::memcpy(padded, p, n);
+  return DecodeE4M3(padded);
+}
+
+using Halves = hn::Rebind<uint16_t, Floats>;
+
+/// LoadUpTo of BF16 numbers.
+HWY_INLINE FloatVector LoadBF16UpTo(const uint16_t* p, int64_t n) {
+  const auto widen = [](hn::Vec<Halves> v)
+                         HWY_ATTR { return hn::BitCast(kFloats, hn::ShiftLeft<16>(hn::PromoteTo(Words(), v))); };
+  if (n >= kLanes) {
+    return widen(hn::LoadU(Halves(), p));
+  }
+  HWY_ALIGN uint16_t padded[kLanes] = {};
+  std::memcpy(padded, p, n * sizeof(uint16_t));
+  return widen(hn::Load(Halves(), padded));
 }
 
 /// Rounds kLanes floats to E4M3: nearest even, saturating, NaN kept.

@@ -137,6 +137,83 @@ func.func @attention_c5_unknown(%q: tensor<?x16xf32>, %k: tensor<?x8xf32>, %v: t
 
 // -----
 
+nemotron.state @kv kv_cache : tensor<2x2x4xf8E4M3FN>
+func.func @attention_c6_none(%q: tensor<?x16xf32>, %k: tensor<?x8xf32>, %v: tensor<?x8xf32>, %batch: !nemotron.batch) {
+  // expected-error@+1 {{has a cache of 'tensor<2x2x4xf8E4M3FN>', expected key_scale and value_scale}}
+  %o = nemotron.attention %q, %k, %v of %batch cache @kv
+       {num_heads = 4, num_kv_heads = 2, head_dim = 4, scale = 0.5 : f32}
+     : (tensor<?x16xf32>, tensor<?x8xf32>, tensor<?x8xf32>, !nemotron.batch) -> tensor<?x16xf32>
+  return
+}
+
+// -----
+
+nemotron.state @kv kv_cache : tensor<2x2x4xf8E4M3FN>
+func.func @attention_c6_key(%q: tensor<?x16xf32>, %k: tensor<?x8xf32>, %v: tensor<?x8xf32>, %batch: !nemotron.batch) {
+  // expected-error@+1 {{has a cache of 'tensor<2x2x4xf8E4M3FN>', expected key_scale and value_scale}}
+  %o = nemotron.attention %q, %k, %v of %batch cache @kv
+       {num_heads = 4, num_kv_heads = 2, head_dim = 4, scale = 0.5 : f32, value_scale = 0.25 : f32}
+     : (tensor<?x16xf32>, tensor<?x8xf32>, tensor<?x8xf32>, !nemotron.batch) -> tensor<?x16xf32>
+  return
+}
+
+// -----
+
+nemotron.state @kv kv_cache : tensor<2x2x4xf8E4M3FN>
+func.func @attention_c6_value(%q: tensor<?x16xf32>, %k: tensor<?x8xf32>, %v: tensor<?x8xf32>, %batch: !nemotron.batch) {
+  // expected-error@+1 {{has a cache of 'tensor<2x2x4xf8E4M3FN>', expected key_scale and value_scale}}
+  %o = nemotron.attention %q, %k, %v of %batch cache @kv
+       {num_heads = 4, num_kv_heads = 2, head_dim = 4, scale = 0.5 : f32, key_scale = 0.5 : f32}
+     : (tensor<?x16xf32>, tensor<?x8xf32>, tensor<?x8xf32>, !nemotron.batch) -> tensor<?x16xf32>
+  return
+}
+
+// -----
+
+nemotron.state @kv kv_cache : tensor<2x2x4xbf16>
+func.func @attention_c6_bf16(%q: tensor<?x16xf32>, %k: tensor<?x8xf32>, %v: tensor<?x8xf32>, %batch: !nemotron.batch) {
+  // expected-error@+1 {{has a cache of 'tensor<2x2x4xbf16>', expected no key_scale and value_scale}}
+  %o = nemotron.attention %q, %k, %v of %batch cache @kv
+       {num_heads = 4, num_kv_heads = 2, head_dim = 4, scale = 0.5 : f32, key_scale = 0.5 : f32, value_scale = 0.25 : f32}
+     : (tensor<?x16xf32>, tensor<?x8xf32>, tensor<?x8xf32>, !nemotron.batch) -> tensor<?x16xf32>
+  return
+}
+
+// -----
+
+nemotron.state @kv kv_cache : tensor<2x2x4xf8E4M3FN>
+func.func @attention_c7_key(%q: tensor<?x16xf32>, %k: tensor<?x8xf32>, %v: tensor<?x8xf32>, %batch: !nemotron.batch) {
+  // expected-error@+1 {{key_scale is 0.000000e+00 : f32, expected a positive, finite number}}
+  %o = nemotron.attention %q, %k, %v of %batch cache @kv
+       {num_heads = 4, num_kv_heads = 2, head_dim = 4, scale = 0.5 : f32, key_scale = 0.0 : f32, value_scale = 0.25 : f32}
+     : (tensor<?x16xf32>, tensor<?x8xf32>, tensor<?x8xf32>, !nemotron.batch) -> tensor<?x16xf32>
+  return
+}
+
+// -----
+
+nemotron.state @kv kv_cache : tensor<2x2x4xf8E4M3FN>
+func.func @attention_c7_negative(%q: tensor<?x16xf32>, %k: tensor<?x8xf32>, %v: tensor<?x8xf32>, %batch: !nemotron.batch) {
+  // expected-error@+1 {{key_scale is -1.000000e+00 : f32, expected a positive, finite number}}
+  %o = nemotron.attention %q, %k, %v of %batch cache @kv
+       {num_heads = 4, num_kv_heads = 2, head_dim = 4, scale = 0.5 : f32, key_scale = -1.0 : f32, value_scale = 0.25 : f32}
+     : (tensor<?x16xf32>, tensor<?x8xf32>, tensor<?x8xf32>, !nemotron.batch) -> tensor<?x16xf32>
+  return
+}
+
+// -----
+
+nemotron.state @kv kv_cache : tensor<2x2x4xf8E4M3FN>
+func.func @attention_c7_value(%q: tensor<?x16xf32>, %k: tensor<?x8xf32>, %v: tensor<?x8xf32>, %batch: !nemotron.batch) {
+  // expected-error@+1 {{value_scale is 0x7F800000 : f32, expected a positive, finite number}}
+  %o = nemotron.attention %q, %k, %v of %batch cache @kv
+       {num_heads = 4, num_kv_heads = 2, head_dim = 4, scale = 0.5 : f32, key_scale = 0.5 : f32, value_scale = 0x7F800000 : f32}
+     : (tensor<?x16xf32>, tensor<?x8xf32>, tensor<?x8xf32>, !nemotron.batch) -> tensor<?x16xf32>
+  return
+}
+
+// -----
+
 nemotron.state @conv conv : tensor<3x8xf32>
 func.func @causal_conv1d_c1_weight(%x: tensor<?x8xf32>, %w: tensor<9x4xf32>, %b: tensor<8xf32>, %batch: !nemotron.batch) {
   // expected-error@+1 {{weight has 9 rows, input has 8 channels}}

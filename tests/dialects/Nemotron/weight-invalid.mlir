@@ -1,11 +1,11 @@
 // RUN: nemotron-opt %s -split-input-file -verify-diagnostics
 
-// expected-error@+1 {{has type 'tensor<?x4xf32>', expected a static tensor of f32, bf16 or f16}}
+// expected-error@+1 {{has type 'tensor<?x4xf32>', expected a static tensor of f32, bf16, f16 or f8E4M3FN}}
 nemotron.weight @weight_c1_dynamic : tensor<?x4xf32> from "w"
 
 // -----
 
-// expected-error@+1 {{has type 'tensor<8x4xf64>', expected a static tensor of f32, bf16 or f16}}
+// expected-error@+1 {{has type 'tensor<8x4xf64>', expected a static tensor of f32, bf16, f16 or f8E4M3FN}}
 nemotron.weight @weight_c1_type : tensor<8x4xf64> from "w"
 
 // -----
@@ -35,8 +35,18 @@ nemotron.state @state_c3 kv_cache : tensor<3x2x64xf32>
 
 // -----
 
-// expected-error@+1 {{has elements of 'f16', expected f32 or bf16}}
-nemotron.state @state_c4 kv_cache : tensor<2x2x64xf16>
+// expected-error@+1 {{has elements of 'f16', expected f32, bf16 or f8E4M3FN}}
+nemotron.state @state_c4_cache kv_cache : tensor<2x2x64xf16>
+
+// -----
+
+// expected-error@+1 {{has elements of 'f8E4M3FN', expected f32 or bf16}}
+nemotron.state @state_c4_conv conv : tensor<3x8xf8E4M3FN>
+
+// -----
+
+// expected-error@+1 {{has elements of 'f8E4M3FN', expected f32 or bf16}}
+nemotron.state @state_c4_ssm ssm : tensor<2x4x8xf8E4M3FN>
 
 // -----
 
@@ -76,7 +86,7 @@ func.func @cast_shape(%w: tensor<8x4xf32>) {
 // -----
 
 func.func @cast_static(%w: tensor<?x4xf32>) {
-  // expected-error@+1 {{must be weight of static shape, but got 'tensor<?x4xf32>'}}
+  // expected-error@+1 {{must be weight of static shape of f32, bf16 or f16 values, but got 'tensor<?x4xf32>'}}
   %0 = nemotron.cast %w : tensor<?x4xf32> to tensor<?x4xbf16>
   return
 }
@@ -206,5 +216,14 @@ func.func @reshape_c1_type(%a: tensor<8x4xf32>) {
 func.func @reshape_c1_overflow(%a: tensor<4294967296x4294967296xf32>) {
   // expected-error@+1 {{gives 0 elements of 'f32', input has 18446744073709551615 of 'f32'}}
   %0 = nemotron.reshape %a : tensor<4294967296x4294967296xf32> to tensor<0xf32>
+  return
+}
+
+// -----
+
+// Numbers of 8 bits stand for themselves times a scale: nemotron.dequantize knows it.
+func.func @cast_codes(%w: tensor<8x4xf8E4M3FN>) {
+  // expected-error@+1 {{operand #0 must be weight of static shape of f32, bf16 or f16 values, but got 'tensor<8x4xf8E4M3FN>'}}
+  %0 = nemotron.cast %w : tensor<8x4xf8E4M3FN> to tensor<8x4xf32>
   return
 }

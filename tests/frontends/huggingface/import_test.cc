@@ -1,6 +1,4 @@
 // Checkpoints become modules; tensors that do not fit become errors.
-#include <sstream>
-
 #include "dialects/Nemotron/IR/Nemotron.h"
 #include "frontends/huggingface/RandomWeights.h"
 #include "mlir/IR/Verifier.h"
@@ -14,25 +12,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
-
-std::string Print(mlir::ModuleOp module) {
-  std::string text;
-  llvm::raw_string_ostream stream(text);
-  module.print(stream);
-  return text;
-}
-
-/// The lines of `text` that contain `part`.
-std::vector<std::string> Lines(const std::string& text, const std::string& part) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) {
-    if (line.find(part) != std::string::npos) {
-      lines.push_back(line.substr(line.find_first_not_of(' ')));
-    }
-  }
-  return lines;
-}
 
 class ImportTest : public FrontendTest {
  protected:
@@ -235,7 +214,24 @@ TEST_F(ImportTest, TypesOfMatricesAndCache) {
   EXPECT_THAT(Lines(text, "kv_cache").front(), HasSubstr("xbf16>"));
   options.dtype = runtime::DType::kI8;
   EXPECT_TRUE(failed(importHuggingFace(&context_, GoldenPath("nemotron-4"), options)));
-  EXPECT_THAT(TakeErrors(), ElementsAre(HasSubstr("matrices and KV cache can be f32 or bf16, not i8")));
+  EXPECT_THAT(TakeErrors(), ElementsAre("error: matrices can be f32 or bf16, not i8"));
+  options.dtype = runtime::DType::kBF16;
+  options.kvCacheDtype = runtime::DType::kF16;
+  EXPECT_TRUE(failed(importHuggingFace(&context_, GoldenPath("nemotron-4"), options)));
+  EXPECT_THAT(TakeErrors(), ElementsAre("error: the KV cache can be f32, bf16 or f8e4m3, not f16"));
+  options.kvCacheDtype.reset();
+  options.ssmStateDtype = runtime::DType::kF8E4M3;
+  EXPECT_TRUE(failed(importHuggingFace(&context_, GoldenPath("nemotron-4"), options)));
+  EXPECT_THAT(TakeErrors(), ElementsAre("error: SSM states can be f32 or bf16, not f8e4m3"));
+}
+
+TEST_F(ImportTest, SsmStatesOfBf16) {
+  ImportOptions options;
+  options.ssmStateDtype = runtime::DType::kBF16;
+  const std::string text = Import(GoldenPath("nemotron-h-dense"), options);
+  EXPECT_THAT(Lines(text, " ssm : "), ::testing::Each(HasSubstr("tensor<8x32x32xbf16>")));
+  EXPECT_THAT(Lines(text, " ssm : "), SizeIs(3));
+  EXPECT_THAT(Lines(text, " conv : "), ::testing::Each(HasSubstr("xf32>")));
 }
 
 TEST_F(ImportTest, TimeStepLimitReachesTheScan) {
@@ -326,7 +322,8 @@ TEST_F(ImportTest, MissingSurplusAndMisshapenTensors) {
   tensors["backbone.layers.0.mixer.in_proj.weight"] = ZeroTensor({132, 24});
   tensors["backbone.layers.1.mixer.gate_proj.weight"] = ZeroTensor({48, 32});
   tensors["backbone.layers.2.mixer.q_proj.bias"] = ZeroTensor({63});
-  tensors["backbone.layers.2.mixer.k_proj.weight"] = ZeroTensor({32, 32}, runtime::DType::kF8E4M3);
+  tensors["backbone.layers.2.mixer.k_proj.weight"] = ZeroTensor({32, 32}, runtime::DType::kI8);
+  tensors["backbone.layers.2.norm.weight"] = ZeroTensor({32}, runtime::DType::kU8);
   tensors["backbone.layers.4.norm.weight"] = ZeroTensor({32});
   tensors["backbone.layers.3.norm.weight"] = ZeroTensor({32, 1});
   Rewrite(tensors);
@@ -338,9 +335,8 @@ TEST_F(ImportTest, MissingSurplusAndMisshapenTensors) {
                   "error: 'backbone.layers.1.mixer.gate_proj.weight' (48x32) is not a tensor of the model that "
                   "config.json describes",
                   "error: 'backbone.layers.2.mixer.q_proj.bias' is 63, but config.json asks for 64",
-                  "error: 'backbone.layers.2.mixer.k_proj.weight' is of f8e4m3, expected f32, bf16 or f16; quantized "
-                  "checkpoints are "
-                  "not supported yet",
+                  "error: 'backbone.layers.2.mixer.k_proj.weight' is of i8, expected f32, bf16, f16 or f8e4m3",
+                  "error: 'backbone.layers.2.norm.weight' is of u8, expected f32, bf16 or f16",
                   "error: 'backbone.layers.4.norm.weight' (32) is not a tensor of the model that config.json describes",
                   "error: 'backbone.layers.3.norm.weight' is 32x1, but config.json asks for 32"));
 }
@@ -369,9 +365,6 @@ TEST_F(ImportTest, AnotherModelsWeights) {
 TEST_F(ImportTest, NotACheckpoint) {
   EXPECT_THAT(ImportErrors("no/such/folder"), ElementsAre(HasSubstr("is not a folder with a checkpoint")));
   EXPECT_THAT(ImportErrors(folder().string()), ElementsAre(HasSubstr("cannot be read")));
-  const std::string path = CopyGolden("nemotron-4");
-  WriteFile(path + "/hf_quant_config.json", "{}");
-  EXPECT_THAT(ImportErrors(path), ElementsAre(HasSubstr("is of a quantized checkpoint, which is not supported yet")));
 }
 
 TEST_F(ImportTest, HashFollowsConfigAndHeaders) {

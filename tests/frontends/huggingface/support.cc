@@ -102,6 +102,24 @@ Json DenseConfig() {
     "norm_eps": 1e-5, "partial_rotary_factor": 0.5})");
 }
 
+std::string Print(mlir::ModuleOp module) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module.print(stream);
+  return text;
+}
+
+std::vector<std::string> Lines(const std::string& text, const std::string& part) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    if (line.find(part) != std::string::npos) {
+      lines.push_back(line.substr(line.find_first_not_of(' ')));
+    }
+  }
+  return lines;
+}
+
 std::string GoldenPath(const std::string& name) { return NEMOTRON_TEST_DATA "/goldens/" + name; }
 
 std::string ReadFile(const std::filesystem::path& path) {

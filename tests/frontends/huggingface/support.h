@@ -54,6 +54,10 @@ Json HybridConfig();
 /// A small dense config.
 Json DenseConfig();
 
+std::string Print(mlir::ModuleOp module);
+/// The lines of `text` that contain `part`, without indentation.
+std::vector<std::string> Lines(const std::string& text, const std::string& part);
+
 std::string GoldenPath(const std::string& name);
 std::string ReadFile(const std::filesystem::path& path);
 void WriteFile(const std::filesystem::path& path, const std::string& text);

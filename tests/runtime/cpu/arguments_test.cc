@@ -4,6 +4,8 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <optional>
+#include <utility>
 
 #include "tests/runtime/cpu/kernel_fixture.h"
 
@@ -21,6 +23,23 @@ KernelFixture& Scan(KernelFixture& f) {
   return f.Float("dt_min", 0).Float("dt_max", 1e30);
 }
 
+/// What the kernels that quantize say of it.
+KernelFixture& Quantized(KernelFixture& f) {
+  return f.Output("output", 8, DType::kF8E4M3).Output("scale", 1).Text("scaling", "static").Float("scale", 0.5);
+}
+
+KernelFixture& ScaledMoeExperts(KernelFixture& f) {
+  f.Input("input", 4).Input("indices", 2, DType::kI32).Input("weights", 2).Output("output", 4);
+  f.Weight("up", {2, 3, 4}, Random(24, 1), DType::kF8E4M3, Layout::kPanel);
+  f.Weight("up_scale", {2, 3}, Random(6, 1), DType::kF32, Layout::kRowMajor);
+  f.Weight("down", {2, 4, 3}, Random(24, 1), DType::kF8E4M3, Layout::kPanel);
+  f.Weight("down_scale", {2, 4}, Random(8, 1), DType::kF32, Layout::kRowMajor);
+  f.Vector("up_input_scale", Random(2, 1)).Vector("down_input_scale", Random(2, 1));
+  return f.Text("activations", "e4m3");
+}
+
+bool IsOptional(std::string_view weight) { return weight == "bias" || weight.ends_with("_input_scale"); }
+
 /// A dispatch of each kernel, with every optional argument, that Prepare accepts.
 const std::map<std::string, std::function<void(KernelFixture&)>>& Makers() {
   const auto vector = [](int64_t size) { return Random(size, 1); };
@@ -32,9 +51,19 @@ const std::map<std::string, std::function<void(KernelFixture&)>>& Makers() {
          f.Input("residual", 8).Input("delta", 8).Output("sum", 8).Output("output", 8).Vector("weight", vector(8));
          f.Vector("bias", vector(8)).Float("eps", 1e-5).Bool("unit_offset", true);
        }},
+      {"cpu.add_layer_norm_quantize",
+       [=](KernelFixture& f) {
+         Quantized(f).Input("residual", 8).Input("delta", 8).Output("sum", 8).Vector("weight", vector(8));
+         f.Vector("bias", vector(8)).Float("eps", 1e-5).Bool("unit_offset", true);
+       }},
       {"cpu.add_rms_norm",
        [=](KernelFixture& f) {
          f.Input("residual", 8).Input("delta", 8).Output("sum", 8).Output("output", 8).Vector("weight", vector(8));
+         f.Float("eps", 1e-5);
+       }},
+      {"cpu.add_rms_norm_quantize",
+       [=](KernelFixture& f) {
+         Quantized(f).Input("residual", 8).Input("delta", 8).Output("sum", 8).Vector("weight", vector(8));
          f.Float("eps", 1e-5);
        }},
       {"cpu.attention",
@@ -62,6 +91,11 @@ const std::map<std::string, std::function<void(KernelFixture&)>>& Makers() {
          f.Input("input", 8).Output("output", 8).Vector("weight", vector(8)).Vector("bias", vector(8));
          f.Float("eps", 1e-5).Bool("unit_offset", true);
        }},
+      {"cpu.layer_norm_quantize",
+       [=](KernelFixture& f) {
+         Quantized(f).Input("input", 8).Vector("weight", vector(8)).Vector("bias", vector(8));
+         f.Float("eps", 1e-5).Bool("unit_offset", true);
+       }},
       {"cpu.linear",
        [=](KernelFixture& f) {
          f.Input("input", 8).Output("output", 5).Vector("bias", vector(5));
@@ -81,16 +115,26 @@ const std::map<std::string, std::function<void(KernelFixture&)>>& Makers() {
          f.Int("num_experts_per_tok", 2).Int("n_group", 2).Int("topk_group", 1);
          f.Bool("norm_topk_prob", true).Float("routed_scaling_factor", 1);
        }},
+      {"cpu.quantize", [](KernelFixture& f) { Quantized(f).Input("input", 8).Text("activation", "relu2"); }},
       {"cpu.relu2", unary},
       {"cpu.rms_norm",
        [=](KernelFixture& f) {
          f.Input("input", 8).Output("output", 8).Vector("weight", vector(8)).Float("eps", 1e-5);
        }},
+      {"cpu.rms_norm_quantize",
+       [=](KernelFixture& f) { Quantized(f).Input("input", 8).Vector("weight", vector(8)).Float("eps", 1e-5); }},
       {"cpu.rotary_embedding",
        [](KernelFixture& f) {
          f.Input("input", 16).Output("output", 16).Int("head_dim", 8).Int("rotary_dim", 4).Float("theta", 1e4);
          f.Float("position_scale", 1).Bool("bf16_frequencies", false);
        }},
+      {"cpu.scaled_matmul",
+       [=](KernelFixture& f) {
+         f.Input("input", 8, DType::kF8E4M3).Input("input_scale", 1).Output("output", 5).Vector("bias", vector(5));
+         f.Weight("weight", {5, 8}, vector(40), DType::kF8E4M3, Layout::kPanel).Vector("weight_scale", vector(5));
+         f.Text("activation", "none");
+       }},
+      {"cpu.scaled_moe_experts", [](KernelFixture& f) { ScaledMoeExperts(f); }},
       {"cpu.select_rows", [](KernelFixture& f) { f.Input("input", 8).Output("output", 8, DType::kF32, Space::kRow); }},
       {"cpu.silu", unary},
       {"cpu.ssm_scan", [](KernelFixture& f) { Scan(f); }},
@@ -148,11 +192,12 @@ TEST_P(EachKernel, IsPrepared) {
 
 TEST_P(EachKernel, MissingArguments) {
   ForBuffers([&](std::string kind, std::string name, auto member) {
-    EXPECT_EQ(Error([&](DispatchArguments& a) { (a.*member).erase(name); }), kind + " '" + name + "' is missing");
+    EXPECT_EQ(Error([&](DispatchArguments& a) { (a.*member).erase(name); }),
+              name == "input_scale" ? "input 'input' is f8e4m3, expected f32" : kind + " '" + name + "' is missing");
   });
   const KernelFixture fixture = Make(GetParam());
   for (const auto& [name, weight] : fixture.arguments.weights) {
-    if (name != "bias") {
+    if (!IsOptional(name)) {
       EXPECT_EQ(Error([&](DispatchArguments& a) { a.weights.erase(name); }), "weight '" + name + "' is missing");
     }
   }
@@ -164,9 +209,9 @@ TEST_P(EachKernel, MissingArguments) {
   }
 }
 
-TEST_P(EachKernel, OptionalBias) {
+TEST_P(EachKernel, OptionalWeights) {
   KernelFixture fixture = Make(GetParam());
-  fixture.arguments.weights.erase("bias");
+  std::erase_if(fixture.arguments.weights, [](const auto& weight) { return IsOptional(weight.first); });
   const Status status = fixture.Prepare();
   EXPECT_TRUE(status.ok()) << status.message();
 }
@@ -190,8 +235,12 @@ TEST_P(EachKernel, Buffers) {
                 AnyOf(HasSubstr(" columns, expected "), HasSubstr(", expected ["), HasSubstr("are not a multiple of")));
     EXPECT_THAT(error([](BufferArgument& b) { b.columns = 0; }),
                 AnyOf(HasSubstr("has 0 columns"), HasSubstr("has 0 columns in rows of")));
-    EXPECT_THAT(error([](BufferArgument& b) { b.row_bytes = b.columns * 4 - 4; }), HasSubstr("columns in rows of "));
-    EXPECT_THAT(error([](BufferArgument& b) { b.row_bytes += 2; }), HasSubstr("columns in rows of "));
+    EXPECT_THAT(error([](BufferArgument& b) { b.row_bytes = (b.columns - 1) * SizeOf(b.dtype); }),
+                HasSubstr("columns in rows of "));
+    const KernelFixture fixture = Make(GetParam());
+    if (SizeOf((fixture.arguments.*member).at(name).dtype) > 2) {
+      EXPECT_THAT(error([](BufferArgument& b) { b.row_bytes += 2; }), HasSubstr("columns in rows of "));
+    }
     EXPECT_THAT(error([](BufferArgument& b) { b.space = b.space == Space::kToken ? Space::kRow : Space::kToken; }),
                 AnyOf(HasSubstr("count different things"), HasSubstr("must count tokens"), HasSubstr("does not count"),
                       HasSubstr("expected an input of tokens and an output of rows")));
@@ -202,8 +251,9 @@ TEST_P(EachKernel, Weights) {
   const KernelFixture fixture = Make(GetParam());
   for (const auto& [name, weight] : fixture.arguments.weights) {
     const auto error = [&](auto change) { return Error([&](DispatchArguments& a) { change(a.weights.at(name)); }); };
-    EXPECT_THAT(error([](WeightArgument& w) { w.dtype = DType::kF8E4M3; }),
-                StartsWith("weight '" + name + "' is f8e4m3, expected f32"));
+    EXPECT_THAT(
+        error([](WeightArgument& w) { w.dtype = DType::kF16; }),
+        StartsWith("weight '" + name + "' is f16, expected " + (weight.dtype == DType::kF8E4M3 ? "f8e4m3" : "f32")));
     EXPECT_THAT(error([](WeightArgument& w) { w.shape.push_back(1); }), StartsWith("weight '" + name + "' is ["));
     EXPECT_THAT(error([](WeightArgument& w) { w.shape.back() += 1; }), HasSubstr("], expected ["));
     EXPECT_THAT(error([](WeightArgument& w) { w.shape.front() = 0; }), StartsWith("weight '" + name + "' is [0"));
@@ -223,8 +273,11 @@ TEST_P(EachKernel, States) {
                 StartsWith("state '" + name + (conv ? "' is a ssm, " : "' is a conv, ")));
     EXPECT_THAT(error([](StateArgument& s) { s.shape.back() += 1; }), StartsWith("state '" + name + "' is ["));
     EXPECT_THAT(error([](StateArgument& s) { s.shape.pop_back(); }), StartsWith("state '" + name + "' is ["));
-    EXPECT_EQ(error([](StateArgument& s) { s.dtype = DType::kF8E4M3; }),
-              "state '" + name + "' is f8e4m3, expected f32" + (state.kind == StateKind::kKvCache ? " or bf16" : ""));
+    EXPECT_EQ(error([](StateArgument& s) { s.dtype = DType::kF16; }),
+              "state '" + name + "' is f16, expected f32" +
+                  (conv                                ? ""
+                   : state.kind == StateKind::kKvCache ? ", bf16 or f8e4m3"
+                                                       : " or bf16"));
   }
 }
 
@@ -287,6 +340,30 @@ TEST(Relations, AreChecked) {
             "cpu.attention: 4 heads are not a multiple of 3 kv heads");
   EXPECT_EQ(error("cpu.attention", [](KernelFixture& f) { f.Float("scale", kInfinity); }),
             "cpu.attention: scale is inf, expected a finite number");
+  const auto e4m3_error = [&](std::optional<double> key_scale, std::optional<double> value_scale, double scale = 1) {
+    return error("cpu.attention", [&](KernelFixture& f) {
+      f.arguments.states["cache"].dtype = DType::kF8E4M3;
+      f.Float("scale", scale);
+      for (const auto& [name, value] : {std::pair("key_scale", key_scale), std::pair("value_scale", value_scale)}) {
+        if (value.has_value()) {
+          f.Float(name, *value);
+        }
+      }
+    });
+  };
+  EXPECT_EQ(e4m3_error({}, 1), "cpu.attention: parameter 'key_scale' is missing");
+  EXPECT_EQ(e4m3_error(1, {}), "cpu.attention: parameter 'value_scale' is missing");
+  for (const auto& [found, text] : {std::pair(0.0, "0"), std::pair(-1.0, "-1"), std::pair(kInfinity, "inf"),
+                                    std::pair(1e-60, "1e-60"), std::pair(1e60, "1e+60")}) {  // the last two in F32
+    EXPECT_EQ(e4m3_error(found, 1),
+              fmt::format("cpu.attention: parameter 'key_scale' is {}, expected a finite number above 0", text));
+    EXPECT_EQ(e4m3_error(1, found),
+              fmt::format("cpu.attention: parameter 'value_scale' is {}, expected a finite number above 0", text));
+  }
+  EXPECT_EQ(e4m3_error(std::nan(""), 1), "cpu.attention: parameter 'key_scale' is NaN");
+  EXPECT_EQ(e4m3_error(1e30, 1, 1e30), "cpu.attention: scale 1e+30 times key_scale 1e+30 exceeds F32");
+  EXPECT_EQ(error("cpu.attention", [](KernelFixture& f) { f.Float("key_scale", 1); }),
+            "cpu.attention: has no parameter 'key_scale'");
   for (int64_t page_tokens : {0, 8, 24}) {
     EXPECT_EQ(error("cpu.attention", [&](KernelFixture& f) { f.arguments.page_tokens = page_tokens; }),
               fmt::format("cpu.attention: pages of {} tokens, expected a multiple of 16", page_tokens));
@@ -333,6 +410,54 @@ TEST(Relations, AreChecked) {
             "cpu.ssm_scan: dt_min 2 and dt_max 1 are not a range");
   EXPECT_EQ(error("cpu.ssm_scan", [](KernelFixture& f) { f.Float("dt_min", -1); }),
             "cpu.ssm_scan: dt_min -1 and dt_max 1e+30 are not a range");
+}
+
+// The same of the kernels of 8-bit floats.
+TEST(Relations, OfF8AreChecked) {
+  const auto error = [](std::string_view kernel, auto change) {
+    KernelFixture fixture = Make(kernel);
+    change(fixture);
+    return fixture.PrepareError();
+  };
+  for (const std::string kernel : {"cpu.quantize", "cpu.rms_norm_quantize", "cpu.add_rms_norm_quantize",
+                                   "cpu.layer_norm_quantize", "cpu.add_layer_norm_quantize"}) {
+    const bool has_step = kernel == "cpu.quantize";
+    for (const std::string scaling : {"row", has_step ? "Step" : "step"}) {
+      EXPECT_EQ(
+          error(kernel, [&](KernelFixture& f) { f.Text("scaling", scaling).Float("scale", 0); }),
+          fmt::format("{}: scaling is '{}', expected token{} or static", kernel, scaling, has_step ? ", step" : ""));
+    }
+    for (const auto& [scale, text] : {std::pair(0.0, "0"), std::pair(-1.0, "-1"), std::pair(1e300, "inf"),
+                                      std::pair(1e-60, "0")}) {  // the last two in F32
+      EXPECT_EQ(error(kernel, [&](KernelFixture& f) { f.Float("scale", scale); }),
+                fmt::format("{}: scale is {}, expected a positive number", kernel, text));
+    }
+    EXPECT_EQ(error(kernel, [](KernelFixture& f) { f.Text("scaling", "token"); }),
+              kernel + ": scale is 0.5 with scaling 'token', expected 0");
+    EXPECT_EQ(error(kernel, [](KernelFixture& f) { f.Output("output", 8); }),
+              kernel + ": output 'output' is f32, expected f8e4m3");
+    EXPECT_EQ(error(kernel, [](KernelFixture& f) { f.Output("scale", 8); }),
+              kernel + ": output 'scale' has 8 columns, expected 1");
+  }
+  EXPECT_EQ(error("cpu.quantize", [](KernelFixture& f) { f.Text("activation", "silu"); }),
+            "cpu.quantize: activation is 'silu', expected none or relu2");
+  EXPECT_EQ(error("cpu.scaled_matmul", [](KernelFixture& f) { f.Text("activation", "silu"); }),
+            "cpu.scaled_matmul: activation is 'silu', expected none or relu2");
+  EXPECT_EQ(error("cpu.scaled_matmul", [](KernelFixture& f) { f.Vector("weight_scale", Random(4, 1)); }),
+            "cpu.scaled_matmul: weight 'weight_scale' is [4], expected [1] or [5]");
+  EXPECT_EQ(error("cpu.scaled_matmul", [](KernelFixture& f) { f.Input("input", 8); }),
+            "cpu.scaled_matmul: input 'input' is f32, expected f8e4m3");
+  EXPECT_EQ(error("cpu.scaled_matmul", [](KernelFixture& f) { f.Input("input_scale", 1, DType::kF32, Space::kRow); }),
+            "cpu.scaled_matmul: input and input_scale count different things");
+  EXPECT_EQ(error("cpu.scaled_matmul", [](KernelFixture& f) { f.arguments.weights["weight"].dtype = DType::kBF16; }),
+            "cpu.scaled_matmul: weight 'weight' is bf16, expected f8e4m3");
+  EXPECT_EQ(error("cpu.scaled_moe_experts", [](KernelFixture& f) { f.Text("activations", "f32"); }),
+            "cpu.scaled_moe_experts: activations is 'f32', expected e4m3 or bf16");
+  EXPECT_EQ(error("cpu.scaled_moe_experts", [](KernelFixture& f) { f.Text("activations", "bf16"); }),
+            "cpu.scaled_moe_experts: has no weight 'down_input_scale'");
+  EXPECT_EQ(error("cpu.scaled_moe_experts",
+                  [](KernelFixture& f) { f.Weight("up_scale", {2, 2}, Random(4, 1), DType::kF32, Layout::kRowMajor); }),
+            "cpu.scaled_moe_experts: weight 'up_scale' is [2, 2], expected [2, 1] or [2, 3]");
 }
 
 TEST(Registry, NamesEachKernelOnce) {

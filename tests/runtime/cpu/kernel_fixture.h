@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
@@ -104,8 +105,7 @@ class KernelFixture {
       const int64_t row = i / k % n, column = i % k;
       const int64_t index = layout == Layout::kPanel ? PanelElementIndex(dtype, k, row, column) : row * k + column;
       std::byte* to = base + i / (n * k) * bytes + index * SizeOf(dtype);
-      const uint16_t rounded = F32ToBF16(values[i]);
-      dtype == DType::kBF16 ? std::memcpy(to, &rounded, 2) : std::memcpy(to, &values[i], 4);
+      StoreAs(dtype, values[i], to);
     }
     arguments.weights[name] = {dtype, layout, shape, {base, static_cast<size_t>(matrices * bytes)}};
     return *this;
@@ -166,10 +166,8 @@ class KernelFixture {
   void SetInput(const std::string& name, int64_t unit, std::span<const float> values) {
     const BufferArgument& buffer = arguments.inputs.at(name);
     for (size_t i = 0; i < values.size(); ++i) {
-      const int32_t integer = buffer.dtype == DType::kI32 ? static_cast<int32_t>(values[i]) : 0;
       const int64_t u = unit + static_cast<int64_t>(i) / buffer.columns;
-      std::memcpy(Element(buffer, u, static_cast<int64_t>(i) % buffer.columns),
-                  buffer.dtype == DType::kI32 ? static_cast<const void*>(&integer) : &values[i], 4);
+      StoreAs(buffer.dtype, values[i], Element(buffer, u, static_cast<int64_t>(i) % buffer.columns));
     }
   }
 
@@ -193,13 +191,14 @@ class KernelFixture {
     const auto rows = static_cast<int64_t>(output_rows.size());
     for (const auto& [name, buffer] : arguments.outputs) {
       for (int64_t u = 0; u < (buffer.space == Space::kToken ? total : rows); ++u) {
-        std::fill_n(Element(buffer, u, 0), buffer.columns * 4, kNaN);
+        std::fill_n(Element(buffer, u, 0), buffer.columns * SizeOf(buffer.dtype), kNaN);
       }
     }
     std::fill_n(Aligned(scratch_), dispatch_->ScratchBytes(), kNaN);
     const std::vector<std::byte> before[2] = {token_arena_, row_arena_};
-    StepContext context{tokens,     steps, output_rows, Aligned(token_arena_), Aligned(row_arena_), Aligned(scratch_),
-                        pool_.get()};
+    StepContext context{
+        tokens,      steps,        output_rows, Aligned(token_arena_), Aligned(row_arena_), Aligned(scratch_),
+        pool_.get(), expert_hidden};
     dispatch_->Run(context);
     CheckGuards(before, total, rows);
     CheckScratch();
@@ -213,21 +212,39 @@ class KernelFixture {
     Floats values;
     for (int64_t u = 0; u < units; ++u) {
       for (int64_t c = 0; c < buffer.columns; ++c) {
-        int32_t integer;
-        float value;
-        std::memcpy(&integer, Element(buffer, u, c), 4);
-        std::memcpy(&value, &integer, 4);
-        values.push_back(buffer.dtype == DType::kI32 ? static_cast<float>(integer) : value);
+        values.push_back(LoadAs(buffer.dtype, Element(buffer, u, c)));
       }
     }
     return values;
   }
 
   DispatchArguments arguments;
+  const std::function<void(int64_t expert, std::span<const float> row)>* expert_hidden = nullptr;  ///< of each step
 
  private:
   static constexpr std::byte kGuard{0xA5};
-  static constexpr std::byte kNaN{0xFF};  // four of them are a NaN, two a BF16 NaN
+  static constexpr std::byte kNaN{0xFF};  // four of them are a NaN, two a BF16 NaN, one an E4M3 NaN
+
+  static void StoreAs(DType dtype, float value, std::byte* to) {
+    const uint16_t bf16 = F32ToBF16(value);
+    const uint8_t f8 = F32ToF8E4M3(value);
+    const int32_t integer = dtype == DType::kI32 ? static_cast<int32_t>(value) : 0;
+    const void* from = dtype == DType::kBF16     ? static_cast<const void*>(&bf16)
+                       : dtype == DType::kF8E4M3 ? static_cast<const void*>(&f8)
+                       : dtype == DType::kI32    ? static_cast<const void*>(&integer)
+                                                 : &value;
+    std::memcpy(to, from, SizeOf(dtype));
+  }
+  static float LoadAs(DType dtype, const std::byte* from) {
+    if (dtype == DType::kF8E4M3) {
+      return F8E4M3ToF32(static_cast<uint8_t>(*from));
+    }
+    int32_t integer;
+    float value;
+    std::memcpy(&integer, from, 4);
+    std::memcpy(&value, from, 4);
+    return dtype == DType::kI32 ? static_cast<float>(integer) : value;
+  }
 
   template <typename T>
   KernelFixture& Set(const std::string& name, T value) {
@@ -238,7 +255,7 @@ class KernelFixture {
   BufferArgument AddBuffer(int64_t columns, DType dtype, Space space) {
     int64_t& at = space == Space::kToken ? token_bytes_ : row_bytes_;
     const int64_t row_bytes = (columns + 3 + 5 + 15) / 16 * 64;  // 3 columns before the view, at least 5 after it
-    const BufferArgument buffer{dtype, space, columns, row_bytes, at + 3 * 4};
+    const BufferArgument buffer{dtype, space, columns, row_bytes, at + 3 * SizeOf(dtype)};
     at += row_bytes * (space == Space::kToken ? arguments.max_tokens : arguments.max_rows) + 64;
     return buffer;
   }
@@ -248,7 +265,7 @@ class KernelFixture {
   }
   std::byte* Element(const BufferArgument& buffer, int64_t unit, int64_t column) {
     return Aligned(buffer.space == Space::kToken ? token_arena_ : row_arena_) + buffer.base_bytes +
-           unit * buffer.row_bytes + column * 4;
+           unit * buffer.row_bytes + column * SizeOf(buffer.dtype);
   }
 
   /// Bytes outside the outputs of the step are what they were.
@@ -259,7 +276,7 @@ class KernelFixture {
       const int space = buffer.space == Space::kToken ? 0 : 1;
       for (int64_t u = 0; u < (space == 0 ? tokens : rows); ++u) {
         const int64_t first = Element(buffer, u, 0) - arenas[space]->data();
-        std::fill_n(may_change[space].begin() + first, buffer.columns * 4, true);
+        std::fill_n(may_change[space].begin() + first, buffer.columns * SizeOf(buffer.dtype), true);
       }
     }
     for (int space = 0; space < 2; ++space) {

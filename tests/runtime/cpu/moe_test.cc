@@ -138,6 +138,212 @@ TEST_P(MoeTest, Experts) {
   }
 }
 
+using reference::ScaledExperts;
+
+/// Experts with random matrices; with `rich` a scale an output, and inputs have static scales.
+ScaledExperts MakeScaledExperts(int64_t experts, int64_t width, int64_t expert_width, bool quantize, bool rich) {
+  const auto positive = [](int64_t size, uint32_t seed, float mean) {
+    Floats values = Random(size, seed, 0.1f);
+    for (float& value : values) {
+      value = mean * (1 + std::abs(value));
+    }
+    return values;
+  };
+  ScaledExperts made{experts, width, expert_width, {}, {}, {}, {}, quantize, {}, {}};
+  made.up = reference::RoundToF8(Random(experts * expert_width * width, 2, 100));
+  made.down = reference::RoundToF8(Random(experts * expert_width * width, 3, 100));
+  made.up_scales = positive(experts * (rich ? expert_width : 1), 4, 0.01f / std::sqrt(static_cast<float>(width)));
+  made.down_scales = positive(experts * (rich ? width : 1), 5, 0.01f / std::sqrt(static_cast<float>(expert_width)));
+  if (quantize && rich) {
+    made.up_input_scales = positive(experts, 6, 0.01f);
+    made.down_input_scales = positive(experts, 7, 0.02f);
+  }
+  return made;
+}
+
+KernelFixture MakeKernel(const ScaledExperts& experts, int64_t picks, int64_t max_tokens, int threads) {
+  const int64_t e = experts.experts, k = experts.width, f = experts.expert_width;
+  KernelFixture kernel("cpu.scaled_moe_experts", max_tokens, threads);
+  kernel.Input("input", k).Input("indices", picks, DType::kI32).Input("weights", picks).Output("output", k);
+  kernel.Weight("up", {e, f, k}, experts.up, DType::kF8E4M3, Layout::kPanel);
+  kernel.Weight("down", {e, k, f}, experts.down, DType::kF8E4M3, Layout::kPanel);
+  const auto scales = [&](const std::string& name, const Floats& values) {
+    kernel.Weight(name, {e, static_cast<int64_t>(values.size()) / e}, values, DType::kF32, Layout::kRowMajor);
+  };
+  scales("up_scale", experts.up_scales);
+  scales("down_scale", experts.down_scales);
+  if (!experts.up_input_scales.empty()) {
+    kernel.Vector("up_input_scale", experts.up_input_scales);
+  }
+  if (!experts.down_input_scales.empty()) {
+    kernel.Vector("down_input_scale", experts.down_input_scales);
+  }
+  return std::move(kernel.Text("activations", experts.quantize ? "e4m3" : "bf16"));
+}
+
+/// Tokens [first, first + count) in one step.
+Floats RunTokens(KernelFixture& kernel, const Floats& x, const reference::Routing& routing, int64_t width,
+                 int64_t picks, int64_t first, int64_t count) {
+  kernel.SetInput("input", 0, std::span(x).subspan(first * width, count * width));
+  kernel.SetInput("indices", 0,
+                  Floats(routing.indices.begin() + first * picks, routing.indices.begin() + (first + count) * picks));
+  kernel.SetInput("weights", 0, std::span(routing.weights).subspan(first * picks, count * picks));
+  TestSequence sequence = kernel.NewSequence();
+  kernel.Step({&sequence}, {count});
+  return kernel.GetOutput("output", count);
+}
+
+TEST_P(MoeTest, ScaledExperts) {
+  struct Shape {
+    int64_t tokens, experts, picks, width, expert_width;
+  };
+  for (const auto [tokens, count, picks, width, expert_width] : std::vector<Shape>{{20, 8, 2, 48, 32},
+                                                                                   {1, 8, 2, 48, 32},
+                                                                                   {20, 1, 1, 48, 32},
+                                                                                   {20, 8, 8, 48, 32},
+                                                                                   {20, 8, 2, 47, 32},
+                                                                                   {20, 8, 2, 48, 33},
+                                                                                   {3, 64, 2, 48, 32},
+                                                                                   {40, 2, 1, 35, 1041}}) {
+    for (bool quantize : {false, true}) {
+      for (bool rich : {false, true}) {
+        const std::string what = fmt::format("T {} E {} k {} K {} F {} quantize {} rich {}", tokens, count, picks,
+                                             width, expert_width, quantize, rich);
+        const Floats x = Random(tokens * width, 1);
+        const ScaledExperts experts = MakeScaledExperts(count, width, expert_width, quantize, rich);
+        const reference::Routing routing =
+            reference::MoeRoute(x, Random(count * width, 8), Floats(count, 0.0f), width, {count, picks});
+        KernelFixture kernel = MakeKernel(experts, picks, tokens, 2);
+        const Status status = kernel.Prepare();
+        ASSERT_TRUE(status.ok()) << status.message();
+        const Floats whole = RunTokens(kernel, x, routing, width, picks, 0, tokens);
+        // A hidden value near a border may be rounded to the other side after sums in F32: of values up to 10, 2^-3 in
+        // E4M3 and 2^-8 in BF16, times one of expert_width weights of about 1 / sqrt(expert_width).
+        const double tolerance = (quantize ? 2 : 0.1) * 3 / std::sqrt(static_cast<double>(expert_width));
+        ExpectNear(whole, reference::ScaledMoeExperts(x, routing, experts), tolerance, what);
+        for (int64_t part : {int64_t{1}, tokens / 3 + 1}) {
+          Floats parts;
+          for (int64_t first = 0; first < tokens; first += part) {
+            const Floats some = RunTokens(kernel, x, routing, width, picks, first, std::min(part, tokens - first));
+            parts.insert(parts.end(), some.begin(), some.end());
+          }
+          ASSERT_EQ(parts, whole) << what << ", " << part << " at a time";
+        }
+        for (int threads : {1, 3}) {
+          KernelFixture other = MakeKernel(experts, picks, tokens, threads);
+          ASSERT_TRUE(other.Prepare().ok());
+          ASSERT_EQ(RunTokens(other, x, routing, width, picks, 0, tokens), whole)
+              << what << ", " << threads << " threads";
+        }
+      }
+    }
+  }
+}
+
+/// One row through cpu.quantize (if experts do) and cpu.scaled_matmul with the matrix of expert `e`.
+Floats MultiplyAlone(const ScaledExperts& experts, const Floats& row, int64_t e, bool up) {
+  const auto k = static_cast<int64_t>(row.size()), n = up ? experts.expert_width : experts.width;
+  const auto part = [&](const Floats& stack) {
+    const int64_t size = static_cast<int64_t>(stack.size()) / experts.experts;
+    return Floats(stack.begin() + e * size, stack.begin() + (e + 1) * size);
+  };
+  const auto run = [](KernelFixture& kernel) {
+    const Status status = kernel.Prepare();
+    EXPECT_TRUE(status.ok()) << status.message();
+  };
+  KernelFixture matmul("cpu.scaled_matmul", 1);
+  matmul.Input("input", k, experts.quantize ? DType::kF8E4M3 : DType::kF32).Output("output", n);
+  matmul.Weight("weight", {n, k}, part(up ? experts.up : experts.down), DType::kF8E4M3, Layout::kPanel);
+  matmul.Vector("weight_scale", part(up ? experts.up_scales : experts.down_scales));
+  matmul.Text("activation", up ? "relu2" : "none");
+  TestSequence sequence = matmul.NewSequence();
+  if (!experts.quantize) {
+    run(matmul);
+    matmul.SetInput("input", 0, row);
+  } else {
+    const Floats& scales = up ? experts.up_input_scales : experts.down_input_scales;
+    KernelFixture quantize("cpu.quantize", 1);
+    quantize.Input("input", k).Output("output", k, DType::kF8E4M3).Output("scale", 1).Text("activation", "none");
+    quantize.Text("scaling", scales.empty() ? "token" : "static").Float("scale", scales.empty() ? 0 : scales[e]);
+    run(quantize);
+    quantize.SetInput("input", 0, row);
+    quantize.Step({&sequence}, {1});
+    matmul.Input("input_scale", 1);
+    run(matmul);
+    matmul.SetInput("input", 0, quantize.GetOutput("output", 1));
+    matmul.SetInput("input_scale", 0, quantize.GetOutput("scale", 1));
+  }
+  matmul.Step({&sequence}, {1});
+  return matmul.GetOutput("output", 1);
+}
+
+// To the bit: experts are quantize, scaled_matmul with relu2, quantize, scaled_matmul and a sum. What lies between is
+// shown to who asks, expert after expert, tokens in order.
+TEST_P(MoeTest, ScaledExpertsAreTheirParts) {
+  constexpr int64_t kTokens = 7, kExperts = 4, kPicks = 2, kWidth = 35, kExpertWidth = 50;
+  const Floats x = Random(kTokens * kWidth, 1);
+  const reference::Routing routing =
+      reference::MoeRoute(x, Random(kExperts * kWidth, 8), Floats(kExperts, 0.0f), kWidth, {kExperts, kPicks});
+  for (bool quantize : {false, true}) {
+    for (bool rich : {false, true}) {
+      const ScaledExperts experts = MakeScaledExperts(kExperts, kWidth, kExpertWidth, quantize, rich);
+      std::vector<std::vector<Floats>> expected_hidden(kExperts), hidden(kExperts);
+      Floats expected(kTokens * kWidth);
+      for (int64_t pick = 0; pick < kTokens * kPicks; ++pick) {
+        const int64_t t = pick / kPicks, e = routing.indices[pick];
+        const Floats row(x.begin() + t * kWidth, x.begin() + (t + 1) * kWidth);
+        expected_hidden[e].push_back(MultiplyAlone(experts, row, e, /*up=*/true));
+        const Floats out = MultiplyAlone(experts, expected_hidden[e].back(), e, /*up=*/false);
+        for (int64_t i = 0; i < kWidth; ++i) {
+          const float term = routing.weights[pick] * out[i];
+          expected[t * kWidth + i] += term;
+        }
+      }
+      KernelFixture kernel = MakeKernel(experts, kPicks, kTokens, 2);
+      ASSERT_TRUE(kernel.Prepare().ok());
+      EXPECT_EQ(RunTokens(kernel, x, routing, kWidth, kPicks, 0, kTokens), expected);
+      int64_t last = 0;
+      const std::function<void(int64_t, std::span<const float>)> see = [&](int64_t e, std::span<const float> row) {
+        EXPECT_GE(e, last);
+        last = e;
+        hidden.at(e).emplace_back(row.begin(), row.end());
+      };
+      kernel.expert_hidden = &see;
+      EXPECT_EQ(RunTokens(kernel, x, routing, kWidth, kPicks, 0, kTokens), expected);
+      EXPECT_EQ(hidden, expected_hidden) << "quantize " << quantize << " rich " << rich;
+    }
+  }
+}
+
+TEST_P(MoeTest, HiddenRowsAreShown) {
+  constexpr int64_t kWidth = 9, kExpertWidth = 21;
+  const Floats x = Random(2 * kWidth, 1), up = Random(2 * kExpertWidth * kWidth, 2), down = Random(up.size(), 3);
+  KernelFixture kernel("cpu.moe_experts", 2);
+  kernel.Input("input", kWidth).Input("indices", 1, DType::kI32).Input("weights", 1).Output("output", kWidth);
+  kernel.Weight("up", {2, kExpertWidth, kWidth}, up, DType::kF32, Layout::kPanel);
+  kernel.Weight("down", {2, kWidth, kExpertWidth}, down, DType::kF32, Layout::kPanel).Bool("split_input", false);
+  ASSERT_TRUE(kernel.Prepare().ok());
+  std::vector<int64_t> order;
+  Floats rows;
+  const std::function<void(int64_t, std::span<const float>)> see = [&](int64_t e, std::span<const float> row) {
+    order.push_back(e);
+    rows.insert(rows.end(), row.begin(), row.end());
+  };
+  kernel.expert_hidden = &see;
+  RunTokens(kernel, x, {{1, 0}, {1, 1}}, kWidth, 1, 0, 2);
+  EXPECT_EQ(order, (std::vector<int64_t>{0, 1}));
+  const auto hidden = [&](int64_t token, int64_t expert) {
+    const int64_t size = kExpertWidth * kWidth;
+    return reference::Linear(Floats(x.begin() + token * kWidth, x.begin() + (token + 1) * kWidth),
+                             Floats(up.begin() + expert * size, up.begin() + (expert + 1) * size), {}, kExpertWidth,
+                             kWidth, Operand::kF32, /*relu2=*/true);
+  };
+  Floats expected = hidden(1, 0);
+  const Floats second = hidden(0, 1);
+  expected.insert(expected.end(), second.begin(), second.end());
+  ExpectNear(rows, expected, 1e-4, "hidden");
+}
+
 // A plan is untrusted: indices that no router of this layer wrote must stay within the experts.
 TEST(MoeExperts, IndicesOutOfRangeAreClamped) {
   KernelFixture kernel("cpu.moe_experts");

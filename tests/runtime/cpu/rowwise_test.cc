@@ -37,6 +37,7 @@ class RowwiseTest : public EachIsa {
     EXPECT_EQ(run(0, tokens), rows);
     for (int threads : {1, 3}) {
       kernel.UseThreads(threads);
+      ASSERT_TRUE(kernel.Prepare().ok());
       EXPECT_EQ(run(0, tokens), rows) << threads << " threads";
     }
   }
@@ -86,6 +87,51 @@ TEST_P(RowwiseTest, Norms) {
         EXPECT_EQ(add_layer.GetOutput("sum", tokens), sum) << what;
         ExpectNear(add_layer.GetOutput("output", tokens), reference::LayerNorm(sum, weight, bias, 1e-3, offset),
                    2 * NormTolerance(width), what);
+      }
+    }
+  }
+}
+
+// The same bits as the norm alone and then cpu.quantize, which have their own references.
+TEST_P(RowwiseTest, NormsThatQuantize) {
+  constexpr int64_t kTokens = 9;
+  for (int64_t width : {1, 17, 64, 1030}) {
+    const Floats x = Random(kTokens * width, 1), delta = Random(kTokens * width, 2), bias = Random(width, 4);
+    for (const std::string name : {"rms_norm", "add_rms_norm", "layer_norm", "add_layer_norm"}) {
+      const bool add = name.starts_with("add_"), layer = name.ends_with("layer_norm");
+      const auto make = [&](const std::string& kernel_name, DType output) {
+        KernelFixture kernel(kernel_name);
+        kernel.Output("output", width, output).Vector("weight", Random(width, 3)).Float("eps", 1e-5);
+        if (add) {
+          kernel.Input("residual", width).Input("delta", width).Output("sum", width);
+        } else {
+          kernel.Input("input", width);
+        }
+        if (layer) {
+          kernel.Vector("bias", bias).Bool("unit_offset", true);
+        }
+        return kernel;
+      };
+      const std::map<std::string, Floats> inputs =
+          add ? std::map<std::string, Floats>{{"residual", x}, {"delta", delta}}
+              : std::map<std::string, Floats>{{"input", x}};
+      KernelFixture norm = make("cpu." + name, DType::kF32);
+      Run(norm, inputs, kTokens);
+      for (const std::string scaling : {"token", "static"}) {
+        const double scale = scaling == "static" ? 0.0071 : 0;
+        KernelFixture quantize("cpu.quantize");
+        quantize.Input("input", width).Output("output", width, DType::kF8E4M3).Output("scale", 1);
+        quantize.Text("scaling", scaling).Float("scale", scale).Text("activation", "none");
+        Run(quantize, {{"input", norm.GetOutput("output", kTokens)}}, kTokens);
+        KernelFixture fused = make("cpu." + name + "_quantize", DType::kF8E4M3);
+        fused.Output("scale", 1).Text("scaling", scaling).Float("scale", scale);
+        Run(fused, inputs, kTokens);
+        const std::string what = fmt::format("{} {} D {}", name, scaling, width);
+        EXPECT_EQ(fused.GetOutput("output", kTokens), quantize.GetOutput("output", kTokens)) << what;
+        EXPECT_EQ(fused.GetOutput("scale", kTokens), quantize.GetOutput("scale", kTokens)) << what;
+        if (add) {
+          EXPECT_EQ(fused.GetOutput("sum", kTokens), norm.GetOutput("sum", kTokens)) << what;
+        }
       }
     }
   }

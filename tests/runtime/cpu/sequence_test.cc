@@ -1,7 +1,10 @@
 // Kernels that mix tokens and keep state: convolution, scan, attention, rotary embedding. Each against the reference
 // over a whole sequence, and bit for bit against itself however the sequence is cut and whatever shares its steps.
 
+#include <bit>
 #include <cmath>
+#include <limits>
+#include <tuple>
 
 #include "tests/runtime/cpu/kernel_fixture.h"
 
@@ -136,7 +139,8 @@ reference::ScanInput RandomScan(const ScanCase& scan) {
   return input;
 }
 
-KernelFixture MakeScan(const char* name, const ScanCase& scan, const reference::ScanInput& input, int threads) {
+KernelFixture MakeScan(const char* name, const ScanCase& scan, const reference::ScanInput& input, DType state,
+                       int threads) {
   const auto& s = scan.shape;
   KernelFixture kernel(name, 64, threads);
   kernel.Input("x", s.heads * s.head_dim).Input("b", s.groups * s.state_size).Input("c", s.groups * s.state_size);
@@ -144,7 +148,7 @@ KernelFixture MakeScan(const char* name, const ScanCase& scan, const reference::
       .Output("output", s.heads * s.head_dim)
       .Vector("a_log", input.a_log)
       .Vector("dt_bias", input.dt_bias);
-  kernel.State("ssm", StateKind::kSsm, {s.heads, s.head_dim, s.state_size});
+  kernel.State("ssm", StateKind::kSsm, {s.heads, s.head_dim, s.state_size}, state);
   kernel.Int("num_heads", s.heads)
       .Int("head_dim", s.head_dim)
       .Int("n_groups", s.groups)
@@ -153,9 +157,10 @@ KernelFixture MakeScan(const char* name, const ScanCase& scan, const reference::
   return kernel;
 }
 
-std::string Name(const ScanCase& scan) {
+std::string Name(const ScanCase& scan, DType state = DType::kF32) {
   const auto& s = scan.shape;
-  return fmt::format("T {} H {} P {} G {} N {}", scan.tokens, s.heads, s.head_dim, s.groups, s.state_size);
+  return fmt::format("T {} H {} P {} G {} N {} {}", scan.tokens, s.heads, s.head_dim, s.groups, s.state_size,
+                     DTypeName(state));
 }
 
 /// Outputs grow with dt; errors are measured against the largest.
@@ -178,19 +183,47 @@ TEST(ScanReference, ChunksEqualTheRecurrence) {
   }
 }
 
+double MeanDistance(const Floats& a, const Floats& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    sum += std::abs(double{a[i]} - b[i]);
+  }
+  return sum / static_cast<double>(a.size());
+}
+
+/// Against `expected`, whose state is rounded to BF16 as the kernel's is. An element of the state that lies within an
+/// F32 error of the middle of two BF16 numbers may go either way, which moves an output by 2^-8 of one of its terms.
+/// That is rare: the mean error stays far below `tolerance` and below what rounding changes, the distance to
+/// `unrounded`.
+void ExpectNearRounded(const Floats& found, const Floats& expected, const Floats& unrounded, double tolerance,
+                       const std::string& what) {
+  ASSERT_EQ(found.size(), expected.size()) << what;
+  const double error = MeanDistance(found, expected), change = MeanDistance(expected, unrounded);
+  ASSERT_LE(error, (tolerance + change) / 20) << what << ", NEMOTRON_TEST_SEED=" << BaseSeed();
+  ExpectNear(found, expected, tolerance + Largest(expected) / 128, what);
+}
+
 TEST_P(SequenceTest, SsmScan) {
   for (const ScanCase& scan : ScanCases()) {
     const reference::ScanInput input = RandomScan(scan);
     const Inputs inputs = {{"x", input.x}, {"b", input.b}, {"c", input.c}, {"dt", input.dt}};
-    const auto make = [&](int threads) { return MakeScan("cpu.ssm_scan", scan, input, threads); };
-    KernelFixture kernel = make(2);
-    const Status status = kernel.Prepare();
-    ASSERT_TRUE(status.ok()) << status.message();
     const Floats expected = reference::SsmScan(input, scan.shape);
     // A state element takes one rounding a token and decays; the sum over N adds N more.
     const double tolerance = (scan.tokens + scan.shape.state_size) * 6e-8 * Largest(expected) + 1e-5;
-    ExpectNear(Feed(kernel, inputs, {scan.tokens}), expected, tolerance, Name(scan));
-    ExpectInvariant(make, inputs, scan.tokens, Name(scan));
+    for (DType state : {DType::kF32, DType::kBF16}) {
+      const auto make = [&](int threads) { return MakeScan("cpu.ssm_scan", scan, input, state, threads); };
+      KernelFixture kernel = make(2);
+      const Status status = kernel.Prepare();
+      ASSERT_TRUE(status.ok()) << status.message();
+      const Floats found = Feed(kernel, inputs, {scan.tokens});
+      if (state == DType::kF32) {
+        ExpectNear(found, expected, tolerance, Name(scan));
+      } else {
+        ExpectNearRounded(found, reference::SsmScan(input, scan.shape, /*bf16_state=*/true), expected, tolerance,
+                          Name(scan, state));
+      }
+      ExpectInvariant(make, inputs, scan.tokens, Name(scan, state));
+    }
   }
 }
 
@@ -201,115 +234,241 @@ TEST_P(SequenceTest, SsmScanGatedNorm) {
     const Floats gate = Random(scan.tokens * s.heads * s.head_dim, 7), d = Random(s.heads, 8),
                  weight = Random(s.heads * s.head_dim, 9);
     const Inputs inputs = {{"x", input.x}, {"b", input.b}, {"c", input.c}, {"dt", input.dt}, {"gate", gate}};
-    const auto make = [&](int threads) {
-      KernelFixture kernel = MakeScan("cpu.ssm_scan_gated_norm", scan, input, threads);
-      kernel.Input("gate", s.heads * s.head_dim).Vector("d", d).Vector("weight", weight).Float("eps", 1e-5);
-      return kernel;
+    const auto reference_of = [&](bool bf16_state) {
+      const Floats skipped = reference::SsmSkip(reference::SsmScan(input, s, bf16_state), input.x, d, s.head_dim);
+      return reference::GatedRMSNorm(skipped, gate, weight, s.groups, 1e-5);
     };
-    KernelFixture kernel = make(2);
-    const Status status = kernel.Prepare();
-    ASSERT_TRUE(status.ok()) << status.message();
-    const Floats scanned = reference::SsmScan(input, s);
-    const Floats expected =
-        reference::GatedRMSNorm(reference::SsmSkip(scanned, input.x, d, s.head_dim), gate, weight, s.groups, 1e-5);
+    const Floats expected = reference_of(/*bf16_state=*/false);
     // The norm brings the scan's relative error to outputs of up to sqrt(width) times the weight.
     const double tolerance = (scan.tokens + s.state_size + 64) * 6e-8 * Largest(expected) * 8 + 1e-5;
-    ExpectNear(Feed(kernel, inputs, {scan.tokens}), expected, tolerance, Name(scan));
-    ExpectInvariant(make, inputs, scan.tokens, Name(scan));
+    for (DType state : {DType::kF32, DType::kBF16}) {
+      const auto make = [&](int threads) {
+        KernelFixture kernel = MakeScan("cpu.ssm_scan_gated_norm", scan, input, state, threads);
+        kernel.Input("gate", s.heads * s.head_dim).Vector("d", d).Vector("weight", weight).Float("eps", 1e-5);
+        return kernel;
+      };
+      KernelFixture kernel = make(2);
+      const Status status = kernel.Prepare();
+      ASSERT_TRUE(status.ok()) << status.message();
+      const Floats found = Feed(kernel, inputs, {scan.tokens});
+      if (state == DType::kF32) {
+        ExpectNear(found, expected, tolerance, Name(scan));
+      } else {
+        ExpectNearRounded(found, reference_of(/*bf16_state=*/true), expected, tolerance, Name(scan, state));
+      }
+      ExpectInvariant(make, inputs, scan.tokens, Name(scan, state));
+    }
   }
+}
+
+/// Feeds `x` [P] of each token to a scan whose state is BF16 [1, P, 1] and changes by x exactly: b, c, dt and decay
+/// are 1. Returns the outputs, the state behind each token before it is rounded.
+Floats AddUpInBF16(const std::vector<Floats>& x) {
+  const auto tokens = static_cast<int64_t>(x.size()), head_dim = static_cast<int64_t>(x[0].size());
+  const Floats ones(tokens, 1.0f);
+  reference::ScanInput input;
+  input.a_log = {-std::numeric_limits<float>::infinity()};  // decay is exp(-0 * dt)
+  input.dt_bias = {30};                                     // clamped to 1
+  KernelFixture kernel = MakeScan("cpu.ssm_scan", {tokens, {1, head_dim, 1, 1, 0, 1}}, input, DType::kBF16, 2);
+  EXPECT_TRUE(kernel.Prepare().ok());
+  Floats all;
+  for (const Floats& row : x) {
+    all.insert(all.end(), row.begin(), row.end());
+  }
+  return Feed(kernel, {{"x", all}, {"b", ones}, {"c", ones}, {"dt", ones}}, {tokens});
+}
+
+TEST_P(SequenceTest, SsmScanRoundsTheStateAfterEachToken) {
+  // 257 and 259 lie in the middle of two BF16 numbers, and the even one is taken: 256 and 260. Outputs see the middle.
+  EXPECT_EQ(AddUpInBF16({{256}, {1}, {1}, {3}, {0}, {-1}}), (Floats{256, 257, 257, 259, 260, 259}));
+}
+
+TEST_P(SequenceTest, SsmScanRoundsAllNumbers) {
+  Floats x = {std::numeric_limits<float>::max(), 0x1.FFp127f};  // both round to infinity
+  for (uint32_t upper = 0; upper < 0x10000; upper += 7) {       // finite BF16 numbers and what lies behind them
+    for (const uint32_t lower : {0x0000u, 0x0001u, 0x7FFFu, 0x8000u, 0x8001u, 0xFFFFu}) {
+      if ((upper & 0x7F80) != 0x7F80) {
+        x.push_back(std::bit_cast<float>(upper << 16 | lower));
+      }
+    }
+  }
+  const Floats y = AddUpInBF16({x, Floats(x.size(), 0.0f)});
+  for (size_t i = 0; i < x.size(); ++i) {
+    ASSERT_EQ(y[i], x[i]) << i;
+    ASSERT_EQ(y[x.size() + i], BF16ToF32(F32ToBF16(x[i]))) << std::bit_cast<uint32_t>(x[i]);
+  }
+}
+
+// A NaN must not come out as a number later; most are made by arithmetic, some come with the weights.
+TEST_P(SequenceTest, SsmScanKeepsNaN) {
+  for (const uint32_t bits : {0x7FC00000u, 0xFFC00000u, 0xFFFF0000u, 0x7FFF7FFFu, 0xFF800001u}) {
+    const Floats y = AddUpInBF16({{std::bit_cast<float>(bits)}, {0}, {1}});
+    EXPECT_TRUE(std::isnan(y[0]) && std::isnan(y[1]) && std::isnan(y[2])) << bits;
+  }
+}
+
+/// What a cache of `dtype` keeps of `values`; `scale` as in key_scale and value_scale.
+Floats RoundToCache(Floats values, DType dtype, float scale = 1) {
+  for (float& value : values) {
+    value = dtype == DType::kBF16     ? BF16ToF32(F32ToBF16(value))
+            : dtype == DType::kF8E4M3 ? F8E4M3ToF32(F32ToF8E4M3(value / scale)) * scale
+                                      : value;
+  }
+  return values;
 }
 
 struct AttentionShape {
-  int64_t tokens, heads, kv_heads, head_dim, page_tokens;
-  DType cache;
+  int64_t tokens, heads, kv_heads, head_dim, page_tokens = 16;
+  DType cache = DType::kF32;
+  float scale = 1, key_scale = 0.0071f, value_scale = 0.013f;  // the last two: of an E4M3 cache
 };
 
+std::string Name(const AttentionShape& s) {
+  return fmt::format("T {} A {} K {} P {} page {} {}", s.tokens, s.heads, s.kv_heads, s.head_dim, s.page_tokens,
+                     DTypeName(s.cache));
+}
+
+KernelFixture MakeAttention(const AttentionShape& s, int threads = 2) {
+  KernelFixture kernel("cpu.attention", s.tokens + 16, threads);
+  kernel.arguments.page_tokens = s.page_tokens;
+  kernel.Input("query", s.heads * s.head_dim).Output("output", s.heads * s.head_dim);
+  kernel.Input("key", s.kv_heads * s.head_dim).Input("value", s.kv_heads * s.head_dim);
+  kernel.State("cache", StateKind::kKvCache, {2, s.kv_heads, s.head_dim}, s.cache).Float("scale", s.scale);
+  kernel.Int("num_heads", s.heads).Int("num_kv_heads", s.kv_heads).Int("head_dim", s.head_dim);
+  if (s.cache == DType::kF8E4M3) {
+    kernel.Float("key_scale", s.key_scale).Float("value_scale", s.value_scale);
+  }
+  return kernel;
+}
+
+Inputs RandomAttention(const AttentionShape& s, float size = 1) {
+  return {{"query", Random(s.tokens * s.heads * s.head_dim, 1, size)},
+          {"key", Random(s.tokens * s.kv_heads * s.head_dim, 2, size)},
+          {"value", Random(s.tokens * s.kv_heads * s.head_dim, 3)}};
+}
+
+/// The output of a sequence in one step.
+Floats RunAttention(const AttentionShape& shape, const Inputs& inputs) {
+  KernelFixture kernel = MakeAttention(shape);
+  const Status status = kernel.Prepare();
+  EXPECT_TRUE(status.ok()) << status.message();
+  return Feed(kernel, inputs, {shape.tokens});
+}
+
 TEST_P(SequenceTest, Attention) {
-  for (const auto& [tokens, heads, kv_heads, head_dim, page_tokens, cache] :
-       std::vector<AttentionShape>{{50, 4, 2, 32, 16, DType::kF32},
-                                   {1, 4, 2, 32, 16, DType::kF32},
-                                   {50, 4, 4, 32, 16, DType::kF32},
-                                   {50, 4, 1, 32, 16, DType::kF32},
-                                   {50, 24, 1, 32, 16, DType::kF32},
-                                   {50, 4, 2, 20, 16, DType::kF32},
-                                   {50, 4, 2, 64, 48, DType::kF32},
-                                   {50, 4, 2, 80, 64, DType::kF32},
-                                   {50, 2, 1, 128, 16, DType::kF32},
-                                   {50, 2, 1, 192, 16, DType::kF32},
-                                   {50, 4, 2, 32, 16, DType::kBF16},
-                                   {1100, 2, 1, 16, 48, DType::kF32},
-                                   {1100, 2, 1, 16, 64, DType::kBF16}}) {
-    const std::string what =
-        fmt::format("T {} A {} K {} P {} page {} {}", tokens, heads, kv_heads, head_dim, page_tokens, DTypeName(cache));
-    Floats q = Random(tokens * heads * head_dim, 1), k = Random(tokens * kv_heads * head_dim, 2),
-           v = Random(tokens * kv_heads * head_dim, 3);
-    if (cache == DType::kBF16) {
-      k = RoundBF16(k);  // what the cache holds is then exact
-      v = RoundBF16(v);
-    }
-    const double scale = 1 / std::sqrt(static_cast<double>(head_dim));
-    const auto make = [&, tokens = tokens, heads = heads, kv_heads = kv_heads, head_dim = head_dim,
-                       page_tokens = page_tokens, cache = cache](int threads) {
-      KernelFixture kernel("cpu.attention", tokens + 16, threads);
-      kernel.arguments.page_tokens = page_tokens;
-      kernel.Input("query", heads * head_dim).Input("key", kv_heads * head_dim).Input("value", kv_heads * head_dim);
-      kernel.Output("output", heads * head_dim).State("cache", StateKind::kKvCache, {2, kv_heads, head_dim}, cache);
-      kernel.Int("num_heads", heads).Int("num_kv_heads", kv_heads).Int("head_dim", head_dim).Float("scale", scale);
-      return kernel;
-    };
-    const Inputs inputs = {{"query", q}, {"key", k}, {"value", v}};
+  constexpr DType kF32 = DType::kF32, kBF16 = DType::kBF16, kE4M3 = DType::kF8E4M3;
+  for (AttentionShape shape : std::vector<AttentionShape>{{50, 4, 2, 32},
+                                                          {1, 4, 2, 32},
+                                                          {50, 4, 4, 32},
+                                                          {50, 4, 1, 32},
+                                                          {50, 5, 1, 32},
+                                                          {50, 12, 1, 32},
+                                                          {50, 24, 1, 32},
+                                                          {50, 4, 2, 20},
+                                                          {50, 4, 2, 64, 48},
+                                                          {50, 4, 2, 80, 64},
+                                                          {50, 2, 1, 128},
+                                                          {50, 2, 1, 192},
+                                                          {50, 4, 2, 32, 16, kBF16},
+                                                          {50, 4, 2, 21, 16, kBF16},
+                                                          {50, 24, 1, 40, 48, kBF16},
+                                                          {50, 4, 2, 32, 16, kE4M3},
+                                                          {1, 4, 2, 32, 16, kE4M3},
+                                                          {50, 5, 1, 32, 16, kE4M3},
+                                                          {50, 24, 2, 80, 64, kE4M3},
+                                                          {50, 4, 2, 20, 48, kE4M3},
+                                                          {50, 4, 2, 7, 16, kE4M3},
+                                                          {50, 2, 1, 1, 16, kE4M3},
+                                                          {50, 2, 1, 192, 16, kE4M3},
+                                                          {1100, 2, 1, 16, 48, kF32},
+                                                          {1100, 2, 1, 16, 64, kBF16},
+                                                          {1100, 2, 1, 16, 64, kE4M3},
+                                                          {1100, 5, 1, 20, 48, kE4M3}}) {
+    shape.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(shape.head_dim)));
+    const Inputs inputs = RandomAttention(shape);
+    const auto make = [&](int threads) { return MakeAttention(shape, threads); };
     KernelFixture kernel = make(2);
     const Status status = kernel.Prepare();
     ASSERT_TRUE(status.ok()) << status.message();
-    const Floats whole = Feed(kernel, inputs, {tokens});
+    const Floats whole = Feed(kernel, inputs, {shape.tokens});
+    const Floats expected =
+        reference::Attention(inputs.at("query"), RoundToCache(inputs.at("key"), shape.cache, shape.key_scale),
+                             RoundToCache(inputs.at("value"), shape.cache, shape.value_scale), shape.heads,
+                             shape.kv_heads, shape.head_dim, shape.scale);
     // Scores of about 1 with head_dim roundings, exponentials of a few units in the last place, a weighted mean of
     // values of up to 4.
-    ExpectNear(whole, reference::Attention(q, k, v, heads, kv_heads, head_dim, scale), (head_dim + 32) * 6e-8 * 16,
-               what);
-    if (tokens < 100) {
-      ExpectInvariant(make, inputs, tokens, what);
+    ExpectNear(whole, expected, (shape.head_dim + 32) * 6e-8 * 16, Name(shape));
+    if (shape.tokens < 100) {
+      ExpectInvariant(make, inputs, shape.tokens, Name(shape));
     } else {  // across segments of 512: cuts before, at and after the border, and single tokens beyond it
       for (const std::vector<int64_t>& cut : std::vector<std::vector<int64_t>>{
                {511, 1, 588}, {512, 588}, {513, 1, 1, 1, 584}, {1000, 1, 1, 98}, {300, 300, 300, 200}}) {
-        ASSERT_EQ(Feed(kernel, inputs, cut), whole) << what << ", cut into " << cut.size();
+        ASSERT_EQ(Feed(kernel, inputs, cut), whole) << Name(shape) << ", cut into " << cut.size();
       }
       KernelFixture alone = make(1);
       ASSERT_TRUE(alone.Prepare().ok());
-      ASSERT_EQ(Feed(alone, inputs, {tokens}), whole) << what << ", 1 thread";
+      ASSERT_EQ(Feed(alone, inputs, {shape.tokens}), whole) << Name(shape) << ", 1 thread";
     }
   }
 }
 
-// A BF16 cache rounds what it is given, to nearest even.
+// A cache that rounds gives what an F32 cache gives of rounded keys and values, bit for bit; scales of powers of two
+// change no rounding on the way.
 TEST_P(SequenceTest, AttentionRoundsToTheCache) {
-  constexpr int64_t kTokens = 21, kHeads = 2, kHeadDim = 24;
-  const Floats q = Random(kTokens * kHeads * kHeadDim, 1), k = Random(kTokens * kHeads * kHeadDim, 2),
-               v = Random(kTokens * kHeads * kHeadDim, 3);
-  const auto run = [&](const Floats& keys, const Floats& values) {
-    KernelFixture kernel("cpu.attention");
-    kernel.Input("query", kHeads * kHeadDim).Input("key", kHeads * kHeadDim).Input("value", kHeads * kHeadDim);
-    kernel.Output("output", kHeads * kHeadDim);
-    kernel.State("cache", StateKind::kKvCache, {2, kHeads, kHeadDim}, DType::kBF16).Float("scale", 0.2);
-    kernel.Int("num_heads", kHeads).Int("num_kv_heads", kHeads).Int("head_dim", kHeadDim);
-    EXPECT_TRUE(kernel.Prepare().ok());
-    return Feed(kernel, {{"query", q}, {"key", keys}, {"value", values}}, {kTokens});
-  };
-  EXPECT_EQ(run(k, v), run(RoundBF16(k), RoundBF16(v)));
+  for (AttentionShape shape : std::vector<AttentionShape>{{21, 2, 2, 24, 16, DType::kBF16, 0.2f},
+                                                          {21, 2, 2, 24, 16, DType::kF8E4M3, 0.2f, 1, 1},
+                                                          {21, 2, 2, 24, 16, DType::kF8E4M3, 0.2f, 0x1p-7f, 0x1p-9f}}) {
+    Inputs inputs = RandomAttention(shape);
+    inputs["key"][0] = 1000;  // e4m3 saturates
+    inputs["value"][0] = -1000;
+    const Floats found = RunAttention(shape, inputs);
+    inputs["key"] = RoundToCache(inputs["key"], shape.cache, shape.key_scale);
+    inputs["value"] = RoundToCache(inputs["value"], shape.cache, shape.value_scale);
+    shape.cache = DType::kF32;
+    EXPECT_EQ(found, RunAttention(shape, inputs)) << Name(shape);
+  }
+}
+
+// Every E4M3 number is read back as it was written. Of one token, the output is the value.
+TEST_P(SequenceTest, AttentionReadsAllE4M3Numbers) {
+  const AttentionShape shape = {1, 1, 1, 256, 16, DType::kF8E4M3, 0, 1, 1};
+  Inputs inputs = RandomAttention(shape);
+  for (int code = 0; code < 256; ++code) {
+    inputs["value"][code] = F8E4M3ToF32(static_cast<uint8_t>(code));
+  }
+  const Floats found = RunAttention(shape, inputs);
+  for (int code = 0; code < 256; ++code) {
+    const float value = inputs["value"][code];
+    EXPECT_TRUE(found[code] == value || (std::isnan(found[code]) && std::isnan(value))) << code << " " << found[code];
+  }
+}
+
+// A NaN among keys or values reaches every row that sees it and no other, whatever its segment.
+TEST_P(SequenceTest, AttentionKeepsNaN) {
+  constexpr int64_t kTokens = 600, kHeadDim = 8;
+  for (const DType cache : {DType::kF32, DType::kBF16, DType::kF8E4M3}) {
+    const AttentionShape shape = {kTokens, 1, 1, kHeadDim, 16, cache};
+    for (const char* name : {"key", "value"}) {
+      for (const int64_t at : {0, 17, 511, 512, 599}) {
+        Inputs inputs = RandomAttention(shape);
+        inputs[name][at * kHeadDim + 3] = std::numeric_limits<float>::quiet_NaN();
+        const Floats found = RunAttention(shape, inputs);
+        for (int64_t t = 0; t < kTokens; ++t) {
+          ASSERT_EQ(std::isnan(found[t * kHeadDim + 3]), t >= at) << Name(shape) << " " << name << " " << at;
+        }
+      }
+    }
+  }
 }
 
 // Scores of thousands overflow the exponential unless the maximum is taken off, within a segment and between segments.
 TEST_P(SequenceTest, AttentionWithLargeScores) {
-  constexpr int64_t kTokens = 600, kHeadDim = 8;
-  const Floats q = Random(kTokens * kHeadDim, 1, 30), k = Random(kTokens * kHeadDim, 2, 30),
-               v = Random(kTokens * kHeadDim, 3);
-  KernelFixture kernel("cpu.attention", kTokens);
-  kernel.Input("query", kHeadDim).Input("key", kHeadDim).Input("value", kHeadDim).Output("output", kHeadDim);
-  kernel.State("cache", StateKind::kKvCache, {2, 1, kHeadDim}).Float("scale", 1);
-  kernel.Int("num_heads", 1).Int("num_kv_heads", 1).Int("head_dim", kHeadDim);
-  ASSERT_TRUE(kernel.Prepare().ok());
+  const AttentionShape shape = {600, 1, 1, 8};
+  const Inputs inputs = RandomAttention(shape, 30);
+  const auto& [k, q, v] = std::tie(inputs.at("key"), inputs.at("query"), inputs.at("value"));
   // A score of up to 2e4 is off by 8 roundings of 2^-24 of itself, 1e-2, and a weight by that factor of itself.
-  ExpectNear(Feed(kernel, {{"query", q}, {"key", k}, {"value", v}}, {kTokens}),
-             reference::Attention(q, k, v, 1, 1, kHeadDim, 1), 2e4 * kHeadDim * 6e-8 * 4, "large scores");
+  ExpectNear(RunAttention(shape, inputs), reference::Attention(q, k, v, 1, 1, shape.head_dim, 1),
+             2e4 * static_cast<double>(shape.head_dim) * 6e-8 * 4, "large scores");
 }
 
 struct RotaryCase {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "tests/runtime/plan/tiny_plan.h"
 
 namespace nemotron::runtime {
@@ -28,6 +30,27 @@ TEST(CostTest, ReadsWeightsOnceAStep) {
   EXPECT_EQ(many.flops, 8 * one.flops);
   EXPECT_EQ(many.weight_bytes, one.weight_bytes + 7 * 64);  // more rows of the embedding
   EXPECT_EQ(many.state_bytes, 8 * one.state_bytes);
+}
+
+// Kernels of 8-bit floats multiply as much as those of floats; what they read is what their segments take.
+TEST(CostTest, OfScaledKernels) {
+  testing::PlanDraft draft = testing::MakeTinyPlan({.with_all_kernels = true});
+  const StepShape shape{.num_tokens = 3, .num_rows = 2, .num_sequences = 1, .mean_context = 5};
+  const StepCost floats = EstimateCost(testing::LoadDraft(draft)->root(), shape);
+  int renamed = 0;
+  for (auto& kernel : draft.plan.program->kernels) {
+    for (const auto& [from, to] :
+         {std::pair("cpu.linear", "cpu.scaled_matmul"), std::pair("cpu.moe_experts", "cpu.scaled_moe_experts")}) {
+      if (kernel->name == from) {
+        kernel->name = to;
+        ++renamed;
+      }
+    }
+  }
+  ASSERT_EQ(renamed, 2);
+  const StepCost scaled = EstimateCost(testing::LoadDraft(draft)->root(), shape);
+  EXPECT_EQ(scaled.flops, floats.flops);
+  EXPECT_EQ(scaled.weight_bytes, floats.weight_bytes);
 }
 
 }  // namespace

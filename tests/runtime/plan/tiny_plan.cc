@@ -113,12 +113,17 @@ class TinyPlanBuilder {
     const uint32_t qkv = Buffer("qkv", kHidden + 2 * kv);
     Linear("qkv", 1, h, qkv, kHidden + 2 * kv);
     const uint32_t attended = Buffer("attended", kHidden);
+    std::vector<Movable<ParameterPtr>> parameters = {Int("num_heads", kHeads), Int("num_kv_heads", kKvHeads),
+                                                     Int("head_dim", kHeadDim), Float("scale", 0.35355339059327373)};
+    if (options_.cache_dtype == schema::DType::F8E4M3) {
+      parameters.push_back(Float("key_scale", 0.01));
+      parameters.push_back(Float("value_scale", 0.02));
+    }
     Dispatch("cpu.attention", 1,
              {Input("query", qkv, 0, kHidden), Input("key", qkv, kHidden, kv), Input("value", qkv, kHidden + kv, kv),
               Output("output", attended),
               State("cache", AddState("layers.1.kv", schema::StateKind::KvCache, {2, kKvHeads, kHeadDim}))},
-             {Int("num_heads", kHeads), Int("num_kv_heads", kKvHeads), Int("head_dim", kHeadDim),
-              Float("scale", 0.35355339059327373)});
+             std::move(parameters));
     return attended;
   }
 
@@ -269,18 +274,23 @@ class TinyPlanBuilder {
   }
 
   uint32_t AddState(const std::string& name, schema::StateKind kind, std::vector<int64_t> shape) {
-    uint64_t bytes = 4;
+    const bool in_pages = kind == schema::StateKind::KvCache;
+    const schema::DType dtype = in_pages                         ? options_.cache_dtype
+                                : kind == schema::StateKind::Ssm ? options_.ssm_dtype
+                                                                 : schema::DType::F32;
+    auto bytes = static_cast<uint64_t>(SizeOf(static_cast<DType>(dtype)));
     for (const int64_t dimension : shape) {
       bytes *= static_cast<uint64_t>(dimension);
     }
     auto state = std::make_unique<schema::StateT>();
     state->name = name;
     state->kind = kind;
-    state->dtype = schema::DType::F32;
+    state->dtype = dtype;
     state->shape = std::move(shape);
-    uint64_t& total = kind == schema::StateKind::KvCache ? kv_bytes_ : slot_bytes_;
+    uint64_t& total = in_pages ? kv_bytes_ : slot_bytes_;
+    const uint64_t alignment = in_pages ? 4 : 64;
     state->offset_bytes = total;
-    total += (bytes + 63) / 64 * 64;
+    total += (bytes + alignment - 1) / alignment * alignment;
     draft_.plan.states.push_back(std::move(state));
     return static_cast<uint32_t>(draft_.plan.states.size() - 1);
   }

@@ -23,6 +23,8 @@ struct TinyPlanOptions {
   bool with_all_kernels = false;    ///< one more dispatch of each other kernel, behind the attention
   std::string tokenizer_json = {};  ///< contents of a tokenizer.json; empty: no tokenizer
   int64_t max_position_embeddings = 256;
+  schema::DType ssm_dtype = schema::DType::F32;
+  schema::DType cache_dtype = schema::DType::F32;
 };
 
 /// A plan that is not a file yet: metadata to be changed at will, and the bytes of its segments.

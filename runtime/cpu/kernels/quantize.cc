@@ -1,0 +1,134 @@
+// Activations to E4M3 with a scale a row. Bound by memory (L2): a row is read twice, or once with a static scale.
+#include "runtime/cpu/kernels/quantize.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/cpu/kernels/for_rows.h"
+#include "runtime/cpu/kernels/kernels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/cpu/kernels/quantize.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "runtime/cpu/kernels/vector-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace nemotron::runtime::cpu {
+namespace HWY_NAMESPACE {
+
+/// The same bits as cpu.relu2 gives.
+HWY_INLINE FloatVector ActivatedUpTo(const float* p, int64_t n, bool relu2) {
+  const FloatVector v = LoadUpTo(p, n);
+  if (!relu2) {
+    return v;
+  }
+  const FloatVector positive = hn::Max(v, hn::Zero(kFloats));
+  return hn::Mul(positive, positive);
+}
+
+float AbsoluteMaximumOf(const float* row, int64_t size, bool relu2) {
+  FloatVector maximum = hn::Zero(kFloats);
+  ForVectors(size, [&](int64_t i, int64_t n) {
+    const FloatVector v = ActivatedUpTo(row + i, n, relu2);
+    maximum = hn::Max(maximum, hn::IfThenElseZero(hn::Eq(v, v), hn::Abs(v)));
+  });
+  return hn::GetLane(hn::MaxOfLanes(kFloats, maximum));
+}
+
+void QuantizeElements(const float* row, int64_t size, float scale, uint8_t* output, bool relu2) {
+  const FloatVector scales = hn::Set(kFloats, scale);
+  ForVectors(size, [&](int64_t i, int64_t n) {
+    const FloatVector quotients = hn::Div(ActivatedUpTo(row + i, n, relu2), scales);
+    if (n >= kLanes) {
+      EncodeE4M3(quotients, output + i);
+    } else {
+      HWY_ALIGN uint8_t padded[kLanes];
+      EncodeE4M3(quotients, padded);
+      std::memcpy(output + i, padded, n);
+    }
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace nemotron::runtime::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace nemotron::runtime::cpu {
+
+HWY_EXPORT(AbsoluteMaximumOf);
+HWY_EXPORT(QuantizeElements);
+
+float AbsoluteMaximum(const float* row, int64_t size, bool relu2) {
+  return HWY_DYNAMIC_DISPATCH(AbsoluteMaximumOf)(row, size, relu2);
+}
+void QuantizeRow(const float* row, int64_t size, float scale, uint8_t* output, bool relu2) {
+  HWY_DYNAMIC_DISPATCH(QuantizeElements)(row, size, scale, output, relu2);
+}
+
+ScalingArgument ReadScaling(ArgumentReader& args, bool has_step) {
+  const std::string name = args.String("scaling");
+  const auto scale = static_cast<float>(args.Float("scale"));
+  const bool is_static = name == "static";
+  args.Check(is_static || name == "token" || (has_step && name == "step"),
+             "scaling is '{}', expected token{} or static", name, has_step ? ", step" : "");
+  args.Check(!is_static || (scale > 0 && std::isfinite(scale)), "scale is {}, expected a positive number", scale);
+  args.Check(is_static || scale == 0, "scale is {} with scaling '{}', expected 0", scale, name);
+  return {is_static ? Scaling::kStatic : name == "step" ? Scaling::kStep : Scaling::kToken, scale};
+}
+
+namespace {
+
+class Quantize : public PreparedDispatch {
+ public:
+  BufferArgument input, output, scale;
+  ScalingArgument scaling;
+  bool relu2 = false;
+  int64_t max_units = 0;
+
+  int64_t ScratchBytes() const override {
+    return scaling.scaling == Scaling::kStep ? max_units * static_cast<int64_t>(sizeof(float)) : 0;
+  }
+
+  void Run(const StepContext& step) const override {
+    const int64_t units = step.units(input.space);
+    const float step_scale = scaling.scaling == Scaling::kStep ? StepScale(step, units) : scaling.scale;
+    ForRows(step, units, [&](int64_t u) {
+      const auto* row = step.At<const float>(input, u);
+      const float row_scale =
+          scaling.scaling == Scaling::kToken ? F8E4M3Scale(AbsoluteMaximum(row, input.columns, relu2)) : step_scale;
+      *step.At<float>(scale, u) = row_scale;
+      QuantizeRow(row, input.columns, row_scale, step.At<uint8_t>(output, u), relu2);
+    });
+  }
+
+ private:
+  float StepScale(const StepContext& step, int64_t units) const {
+    auto* maxima = reinterpret_cast<float*>(step.scratch);
+    ForRows(step, units,
+            [&](int64_t u) { maxima[u] = AbsoluteMaximum(step.At<const float>(input, u), input.columns, relu2); });
+    return F8E4M3Scale(units == 0 ? 0.0f : *std::max_element(maxima, maxima + units));
+  }
+};
+
+}  // namespace
+
+PreparedOr PrepareQuantize(const DispatchArguments& arguments) {
+  ArgumentReader args("cpu.quantize", arguments);
+  auto quantize = std::make_unique<Quantize>();
+  quantize->input = args.Input("input");
+  quantize->output = args.Output("output", quantize->input.columns, DType::kF8E4M3);
+  quantize->scale = args.Output("scale", 1);
+  args.Check(quantize->input.space == quantize->output.space && quantize->input.space == quantize->scale.space,
+             "input and outputs count different things");
+  quantize->scaling = ReadScaling(args, /*has_step=*/true);
+  const std::string activation = args.String("activation");
+  args.Check(activation == "none" || activation == "relu2", "activation is '{}', expected none or relu2", activation);
+  RETURN_IF_ERROR(args.Finish());
+  quantize->relu2 = activation == "relu2";
+  quantize->max_units = quantize->input.space == Space::kToken ? arguments.max_tokens : arguments.max_rows;
+  return quantize;
+}
+
+}  // namespace nemotron::runtime::cpu
+#endif  // HWY_ONCE
