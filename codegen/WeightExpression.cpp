@@ -28,15 +28,7 @@ static int64_t groupSize(Value matrix, Value scales) {
 // SharedScales
 //===----------------------------------------------------------------------===//
 
-size_t SharedScales::numberOf(Operation *op, ArrayRef<size_t> inputs) {
-  std::vector<uintptr_t> key{reinterpret_cast<uintptr_t>(op->getName().getAsOpaquePointer()),
-                             reinterpret_cast<uintptr_t>(op->getPropertiesAsAttribute().getAsOpaquePointer()),
-                             reinterpret_cast<uintptr_t>(op->getResult(0).getType().getAsOpaquePointer())};
-  key.insert(key.end(), inputs.begin(), inputs.end());
-  return numbers.try_emplace(std::move(key), numbers.size()).first->second;
-}
-
-SharedScales::Scales SharedScales::scalesOf(size_t number) {
+SharedScales::Scales SharedScales::scalesOf(unsigned number) {
   Scales found = scales[number].lock();
   if (!found) {
     found = std::make_shared<std::vector<float>>();
@@ -52,7 +44,8 @@ SharedScales::Scales SharedScales::scalesOf(size_t number) {
 FailureOr<WeightExpression> WeightExpression::create(plan::WeightOp weight, ir::WeightSource &source,
                                                      const SymbolTable &symbols, SharedScales &shared) {
   WeightExpression expression(source, symbols);
-  llvm::DenseMap<Value, size_t> indices, numbers;
+  llvm::DenseMap<Value, size_t> indices;
+  llvm::DenseMap<Value, unsigned> numbers;
   auto nodeOf = [&](Value value) { return indices.lookup(value); };
   Block &block = weight.getBody().front();
   for (Operation &op : block.without_terminator()) {
@@ -62,8 +55,8 @@ FailureOr<WeightExpression> WeightExpression::create(plan::WeightOp weight, ir::
       }
       continue;
     }
-    SmallVector<size_t> inputs = llvm::map_to_vector(op.getOperands(), [&](Value v) { return numbers.lookup(v); });
-    const size_t number = numbers[op.getResult(0)] = shared.numberOf(&op, inputs);
+    auto inputs = llvm::map_to_vector(op.getOperands(), [&](Value v) { return numbers.lookup(v); });
+    const unsigned number = numbers[op.getResult(0)] = shared.numbers.numberOf(&op, inputs);
     if (auto reshape = dyn_cast<ir::ReshapeOp>(op)) {
       indices[reshape.getResult()] = nodeOf(reshape.getInput()); // the same elements in the same order
       continue;

@@ -12,6 +12,7 @@
 #include "codegen/Elements.h"
 #include "dialects/Nemotron/Checkpoint.h"
 #include "dialects/Plan/IR/Plan.h"
+#include "dialects/Plan/IR/WeightNumbers.h"
 #include "mlir/IR/SymbolTable.h"
 #include "runtime/base/dtype.h"
 #include "runtime/base/status.h"
@@ -28,13 +29,12 @@ class SharedScales {
 public:
   using Scales = std::shared_ptr<std::vector<float>>; ///< empty until they are computed
 
-  /// Ops of equal names, attributes and result types, on inputs of equal numbers, have one number.
-  size_t numberOf(mlir::Operation *op, llvm::ArrayRef<size_t> inputs);
-  Scales scalesOf(size_t number);
+  plan::WeightNumbers numbers; ///< of all weights
+  /// Those of the ops that have this number.
+  Scales scalesOf(unsigned number);
 
 private:
-  std::map<std::vector<uintptr_t>, size_t> numbers;
-  std::map<size_t, std::weak_ptr<std::vector<float>>> scales;
+  std::map<unsigned, std::weak_ptr<std::vector<float>>> scales;
 };
 
 /// What the region of a `plan.weight` computes, up to the cast or the rounding to 8-bit floats, and the layout, that

@@ -7,8 +7,6 @@ using namespace mlir;
 
 namespace nemotron::passes {
 
-static constexpr StringLiteral kLayer = "nemotron.layer";
-
 Location fuseLocations(ArrayRef<Operation *> group) {
   SmallVector<Location> locations = llvm::map_to_vector(group, [](Operation *op) { return op->getLoc(); });
   return FusedLoc::get(group.front()->getContext(), locations);

@@ -9,6 +9,9 @@
 
 namespace nemotron::passes {
 
+/// The attribute that says which layer an op is of.
+inline constexpr llvm::StringLiteral kLayer = "nemotron.layer";
+
 /// The location of an op that takes the place of `group`: all of theirs.
 mlir::Location fuseLocations(llvm::ArrayRef<mlir::Operation *> group);
 

@@ -1,6 +1,7 @@
 //===- Quantize.cpp - matrix products of 8-bit floats, as a recipe says -------------------------------------------===//
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/IR/TypeUtilities.h"
+#include "passes/FusionUtils.h"
 #include "passes/Passes.h"
 #include "passes/Recipe.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -13,11 +14,6 @@ namespace nemotron::passes {
 #include "passes/Passes.h.inc"
 
 namespace {
-
-constexpr StringLiteral kLayer = "nemotron.layer";
-// Numbers that a calibration leaves at an op.
-constexpr StringLiteral kInputScale = "nemotron.input_scale", kHiddenScale = "nemotron.hidden_scale",
-                        kKeyScale = "nemotron.key_scale", kValueScale = "nemotron.value_scale";
 
 int64_t layerOf(Operation *op) {
   auto layer = op->getAttrOfType<IntegerAttr>(kLayer);
@@ -126,18 +122,12 @@ private:
   /// An op at the place of `op` and of its layer.
   template <typename OpTy, typename... Args> OpTy create(Operation *op, Args &&...args) {
     auto created = builder.create<OpTy>(op->getLoc(), std::forward<Args>(args)...);
-    copyLayer(op, created);
+    inheritLayer(created, {op});
     return created;
   }
 
-  static void copyLayer(Operation *from, Operation *to) {
-    if (Attribute layer = from->getDiscardableAttr(kLayer)) {
-      to->setDiscardableAttr(kLayer, layer);
-    }
-  }
-
   LogicalResult replace(Operation *op, Operation *by) {
-    copyLayer(op, by);
+    inheritLayer(by, {op});
     op->replaceAllUsesWith(by);
     op->erase();
     return success();

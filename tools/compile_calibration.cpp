@@ -8,6 +8,7 @@
 
 #include "codegen/PlanFileWriter.h"
 #include "dialects/Nemotron/IR/Nemotron.h"
+#include "frontends/huggingface/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/Passes.h"
 #include "runtime/base/file_writer.h"
@@ -22,13 +23,12 @@
 #include "llvm/Support/Path.h"
 
 using namespace mlir;
+using nemotron::frontends::fileLocation;
 using nemotron::runtime::Calibration;
 using nemotron::runtime::Status;
 using nemotron::runtime::StatusOr;
 
 namespace nemotron::tools {
-
-static Location fileLocation(MLIRContext *context, StringRef path) { return FileLineColLoc::get(context, path, 0, 0); }
 
 static FailureOr<std::string> readText(MLIRContext *context, const std::string &path) {
   auto file = llvm::MemoryBuffer::getFile(path, /*IsText=*/true);
@@ -137,14 +137,9 @@ FailureOr<Calibration> readCalibration(MLIRContext *context, const std::string &
 LogicalResult writeCalibration(MLIRContext *context, const Calibration &calibration, const std::string &path) {
   llvm::SmallString<128> table(path);
   llvm::sys::path::replace_extension(table, "tsv");
-  auto write = [](const std::string &to, const std::string &text) -> Status {
-    ASSIGN_OR_RETURN(runtime::FileWriter file, runtime::FileWriter::Create(to));
-    RETURN_IF_ERROR(file.Append(std::as_bytes(std::span(text))));
-    return file.Commit();
-  };
   for (const auto &[to, text] : {std::pair(path, runtime::CalibrationJson(calibration)),
                                  std::pair(table.str().str(), runtime::CalibrationTable(calibration))}) {
-    if (Status status = write(to, text); !status.ok()) {
+    if (Status status = runtime::WriteTextFile(to, text); !status.ok()) {
       return emitError(fileLocation(context, to)) << "cannot be written: " << status.message();
     }
   }
@@ -174,18 +169,18 @@ class Annotator {
 public:
   explicit Annotator(const Calibration &calibration) : calibration(calibration) {}
 
-  void visit(ir::LinearOp op) { matrix(op, "nemotron.input_scale", op.getWeight()); }
+  void visit(ir::LinearOp op) { matrix(op, passes::kInputScale, op.getWeight()); }
 
   void visit(ir::MoeExpertsOp op) {
-    matrix(op, "nemotron.input_scale", op.getUp());
-    matrix(op, "nemotron.hidden_scale", op.getDown());
+    matrix(op, passes::kInputScale, op.getUp());
+    matrix(op, passes::kHiddenScale, op.getDown());
   }
 
   void visit(ir::AttentionOp op) {
     auto found = calibration.kv_cache.find(op.getState().str());
     if (found != calibration.kv_cache.end()) {
-      set(op, "nemotron.key_scale", found->second.key.scale);
-      set(op, "nemotron.value_scale", found->second.value.scale);
+      set(op, passes::kKeyScale, found->second.key.scale);
+      set(op, passes::kValueScale, found->second.value.scale);
       used.insert(found->first);
     }
   }

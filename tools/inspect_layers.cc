@@ -10,6 +10,7 @@
 
 #include "runtime/base/dtype.h"
 #include "runtime/engine/memory.h"
+#include "runtime/plan/find.h"
 #include "tools/console.h"
 
 namespace nemotron::tools {
@@ -124,27 +125,6 @@ class Summarizer {
       matrix.activations = Name(schema::DType::F8E4M3);
       matrix.activation_scale = is_static ? "static" : "token";
     }
-  }
-
-  static const schema::Argument* FindArgument(const schema::Dispatch& dispatch, schema::ArgumentKind kind,
-                                              std::string_view name) {
-    for (const schema::Argument* argument : *dispatch.arguments()) {
-      if (argument->kind() == kind && argument->name()->string_view() == name) {
-        return argument;
-      }
-    }
-    return nullptr;
-  }
-
-  static const schema::Parameter* FindParameter(const schema::Dispatch& dispatch, std::string_view name) {
-    if (dispatch.parameters() != nullptr) {
-      for (const schema::Parameter* parameter : *dispatch.parameters()) {
-        if (parameter->name()->string_view() == name) {
-          return parameter;
-        }
-      }
-    }
-    return nullptr;
   }
 
   const schema::Plan& plan_;

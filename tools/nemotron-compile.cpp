@@ -1,10 +1,10 @@
 //===- nemotron-compile.cpp - a checkpoint in, a plan out ---------------------------------------------------------===//
-#include <fmt/format.h>
-
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+
+#include <fmt/format.h>
 
 #include "codegen/PlanFileWriter.h"
 #include "codegen/Targets.h"
@@ -144,12 +144,7 @@ static int emitModule(ModuleOp module, const CompileOptions &options) {
     llvm::outs().flush();
     return tools::kExitOk;
   }
-  auto write = [&]() -> runtime::Status {
-    ASSIGN_OR_RETURN(runtime::FileWriter file, runtime::FileWriter::Create(options.output));
-    RETURN_IF_ERROR(file.Append(std::as_bytes(std::span(text))));
-    return file.Commit();
-  };
-  runtime::Status status = write();
+  runtime::Status status = runtime::WriteTextFile(options.output, text);
   return status.ok() ? tools::kExitOk : fail(status.message());
 }
 
@@ -247,8 +242,8 @@ static LogicalResult reportQuantization(frontends::ImportedModel &model, const C
   });
   if (isQuantized && !report.dequantized && !options.quantize.empty()) {
     return emitError(model.module->getLoc())
-           << "the checkpoint is quantized already; leave --quantize out to keep it as "
-              "it is, or add --dequantize to quantize it anew";
+           << "the checkpoint is quantized already; leave --quantize out to keep it as it is, or add --dequantize to "
+              "quantize it anew";
   }
   return success();
 }

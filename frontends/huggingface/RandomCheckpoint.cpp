@@ -46,12 +46,6 @@ std::vector<ShardPlan> planShards(const ModelConfig &config, const TensorSource 
   return shards;
 }
 
-Status writeText(const std::string &path, StringRef text) {
-  ASSIGN_OR_RETURN(runtime::FileWriter writer, runtime::FileWriter::Create(path));
-  RETURN_IF_ERROR(writer.Append(std::as_bytes(std::span(text.data(), text.size()))));
-  return writer.Commit();
-}
-
 Status writeShard(const std::string &path, const ShardPlan &shard, TensorSource &source, std::span<std::byte> buffer) {
   ASSIGN_OR_RETURN(runtime::FileWriter writer, runtime::FileWriter::Create(path));
   const std::string header = runtime::SafetensorsHeaderBytes(shard.tensors);
@@ -83,7 +77,7 @@ Status nemotron::frontends::writeRandomCheckpoint(const ModelConfig &config, Str
   const std::unique_ptr<TensorSource> source = makeRandomWeights(config, seed);
   const std::vector<ShardPlan> shards = planShards(config, *source, shardBytes);
   std::vector<std::byte> buffer(size_t{4} << 20);
-  RETURN_IF_ERROR(writeText(pathOf("config.json"), common(config).text));
+  RETURN_IF_ERROR(runtime::WriteTextFile(pathOf("config.json"), common(config).text));
   if (shards.size() == 1)
     return writeShard(pathOf("model.safetensors"), shards.front(), *source, buffer);
 
@@ -97,5 +91,5 @@ Status nemotron::frontends::writeRandomCheckpoint(const ModelConfig &config, Str
     totalSize += shards[i].sizeBytes;
   }
   const runtime::Json index = {{"metadata", {{"total_size", totalSize}}}, {"weight_map", std::move(weightMap)}};
-  return writeText(pathOf("model.safetensors.index.json"), index.dump(2));
+  return runtime::WriteTextFile(pathOf("model.safetensors.index.json"), index.dump(2));
 }

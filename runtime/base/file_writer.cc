@@ -113,4 +113,10 @@ Status FileWriter::Commit() {
   return OkStatus();
 }
 
+Status WriteTextFile(const std::string& path, std::string_view text) {
+  ASSIGN_OR_RETURN(FileWriter file, FileWriter::Create(path));
+  RETURN_IF_ERROR(file.Append(std::as_bytes(std::span(text))));
+  return file.Commit();
+}
+
 }  // namespace nemotron::runtime

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "runtime/base/status.h"
@@ -42,6 +43,9 @@ class FileWriter {
   int fd_ = -1;
   int64_t size_ = 0;
 };
+
+/// Writes a file that holds `text`; errors are those of FileWriter.
+Status WriteTextFile(const std::string& path, std::string_view text);
 
 }  // namespace nemotron::runtime
 

@@ -52,6 +52,9 @@ struct StateArgument {
   int64_t offset_bytes;
 };
 
+/// Scratch and arenas begin at multiples of 64 bytes; parts of scratch do too if their sizes are rounded up.
+constexpr int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
 using ParameterValue = std::variant<int64_t, double, bool, std::string>;
 
 /// Everything a dispatch of the plan says, with names as in docs/kernels.md.
@@ -65,6 +68,9 @@ struct DispatchArguments {
   int64_t vocab_size = 0;   ///< token ids are checked to be below this before a step
   int64_t page_tokens = 0;  ///< tokens a page
   int num_threads = 1;
+
+  /// max_tokens or max_rows.
+  int64_t max_units(Space space) const { return space == Space::kToken ? max_tokens : max_rows; }
 };
 
 /// One sequence's share of a step.

@@ -203,12 +203,7 @@ Status CheckComparable(const Plan& a, const Plan& b) {
 
 StatusOr<Comparison> Compare(Engine& a, Engine& b, std::span<const int32_t> tokens, const CompareOptions& options) {
   RETURN_IF_ERROR(CheckComparable(a.plan(), b.plan()));
-  if (tokens.size() < 2) {
-    return InvalidArgument("the text has {} tokens, expected at least 2", tokens.size());
-  }
-  if (tokens.back() < 0 || tokens.back() >= a.vocab_size()) {  // the step checks all others
-    return InvalidArgument("token id {} is out of range, expected 0 to {}", tokens.back(), a.vocab_size() - 1);
-  }
+  RETURN_IF_ERROR(CheckPredictable(tokens, a.vocab_size()));
   std::optional<StreamComparison> streams;
   if (options.layers) {
     streams.emplace(a, b);

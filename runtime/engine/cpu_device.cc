@@ -14,6 +14,7 @@
 #include "runtime/cpu/kernel.h"
 #include "runtime/engine/cpu_arguments.h"
 #include "runtime/engine/cpu_tap.h"
+#include "runtime/plan/find.h"
 #include "runtime/plan/format.h"
 
 namespace nemotron::runtime {
@@ -29,11 +30,11 @@ class ExpertFlow {
   Status Visit(const schema::Plan& plan, const schema::Dispatch& dispatch) {
     const std::string_view kernel = plan.program()->kernels()->Get(dispatch.kernel())->name()->string_view();
     if (kernel == "cpu.moe_route") {
-      const schema::Argument* indices = Find(dispatch, schema::ArgumentKind::Output, "indices");
+      const schema::Argument* indices = FindArgument(dispatch, schema::ArgumentKind::Output, "indices");
       int64_t& routed = num_routed_[indices->index()];
       routed = std::max(routed, NumExperts(plan, dispatch, "weight"));
     } else if (kernel == "cpu.moe_experts" || kernel == "cpu.scaled_moe_experts") {
-      const schema::Argument* indices = Find(dispatch, schema::ArgumentKind::Input, "indices");
+      const schema::Argument* indices = FindArgument(dispatch, schema::ArgumentKind::Input, "indices");
       const auto routed = num_routed_.find(indices->index());
       const int64_t num_experts = NumExperts(plan, dispatch, "up");
       if (routed == num_routed_.end() || routed->second > num_experts) {
@@ -45,18 +46,9 @@ class ExpertFlow {
   }
 
  private:
-  /// The kernel's Prepare has seen that it is there.
-  static const schema::Argument* Find(const schema::Dispatch& dispatch, schema::ArgumentKind kind,
-                                      std::string_view name) {
-    for (const schema::Argument* argument : *dispatch.arguments()) {
-      if (argument->kind() == kind && argument->name()->string_view() == name) {
-        return argument;
-      }
-    }
-    return nullptr;
-  }
+  // The kernels' Prepare has seen that the arguments are there.
   static int64_t NumExperts(const schema::Plan& plan, const schema::Dispatch& dispatch, std::string_view weight) {
-    return plan.weights()->Get(Find(dispatch, schema::ArgumentKind::Weight, weight)->index())->shape()->Get(0);
+    return plan.weights()->Get(FindArgument(dispatch, schema::ArgumentKind::Weight, weight)->index())->shape()->Get(0);
   }
 
   std::map<uint32_t, int64_t> num_routed_;  // buffer -> experts of the routers that write it

@@ -5,6 +5,7 @@
 
 #include "runtime/base/dtype.h"
 #include "runtime/engine/cpu_arguments.h"
+#include "runtime/plan/find.h"
 
 namespace nemotron::runtime {
 namespace {
@@ -54,10 +55,8 @@ void CpuTap::AddBuffers(const Plan& plan, const schema::Dispatch& dispatch, cons
         .buffer = make(*argument),
         .scale = {},
     };
-    for (const schema::Argument* other : *dispatch.arguments()) {
-      if (other->kind() == argument->kind() && other->name()->string_view() == ScaleRole(activation.info.kind)) {
-        activation.scale = make(*other);
-      }
+    if (const schema::Argument* scale = FindArgument(dispatch, argument->kind(), ScaleRole(activation.info.kind))) {
+      activation.scale = make(*scale);
     }
     activations_.push_back(activation);
   }

@@ -7,12 +7,7 @@ namespace nemotron::runtime {
 
 StatusOr<PerplexityResult> Perplexity(Engine& engine, std::span<const int32_t> tokens, int64_t window,
                                       const std::function<void(int64_t done, int64_t total)>& progress) {
-  if (tokens.size() < 2) {
-    return InvalidArgument("the text has {} tokens, expected at least 2", tokens.size());
-  }
-  if (tokens.back() < 0 || tokens.back() >= engine.vocab_size()) {  // the step checks all others
-    return InvalidArgument("token id {} is out of range, expected 0 to {}", tokens.back(), engine.vocab_size() - 1);
-  }
+  RETURN_IF_ERROR(CheckPredictable(tokens, engine.vocab_size()));
   PerplexityResult result;
   result.num_tokens = static_cast<int64_t>(tokens.size());
   result.num_predictions = result.num_tokens - 1;

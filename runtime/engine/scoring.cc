@@ -41,6 +41,16 @@ class Sequences {
 
 }  // namespace
 
+Status CheckPredictable(std::span<const int32_t> tokens, int64_t vocab_size) {
+  if (tokens.size() < 2) {
+    return InvalidArgument("the text has {} tokens, expected at least 2", tokens.size());
+  }
+  if (tokens.back() < 0 || tokens.back() >= vocab_size) {  // the step checks all others
+    return InvalidArgument("token id {} is out of range, expected 0 to {}", tokens.back(), vocab_size - 1);
+  }
+  return OkStatus();
+}
+
 Status RunInWindows(std::span<Engine* const> engines, std::span<const int32_t> tokens, int64_t window,
                     const std::function<Status(const ScoredStep& step)>& visit) {
   if (window < 1) {

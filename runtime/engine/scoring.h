@@ -24,6 +24,10 @@ struct ScoredStep {
   }
 };
 
+/// Whether each of `tokens` but the first can be predicted: kInvalidArgument if there are fewer than two, or if the
+/// last, which no step sees, is none of the vocabulary.
+Status CheckPredictable(std::span<const int32_t> tokens, int64_t vocab_size);
+
 /// Runs `tokens` through all engines, step by step one engine after the other, in windows of `window` tokens that each
 /// begin with an empty state; the last may be shorter. Steps have the largest size that all engines take, so that no
 /// more than their rows of logits are held. `visit` is called after each step and may end the run with an error.

@@ -4,18 +4,10 @@
 #include <cmath>
 #include <string_view>
 
+#include "runtime/plan/find.h"
+
 namespace nemotron::runtime {
 namespace {
-
-const schema::Argument* FindArgument(const schema::Dispatch& dispatch, schema::ArgumentKind kind,
-                                     std::string_view name) {
-  for (const schema::Argument* argument : *dispatch.arguments()) {
-    if (argument->kind() == kind && argument->name()->string_view() == name) {
-      return argument;
-    }
-  }
-  return nullptr;
-}
 
 double Product(const flatbuffers::Vector<int64_t>& shape) {
   double product = 1;
@@ -26,14 +18,8 @@ double Product(const flatbuffers::Vector<int64_t>& shape) {
 }
 
 double IntParameter(const schema::Dispatch& dispatch, std::string_view name) {
-  if (dispatch.parameters() != nullptr) {
-    for (const schema::Parameter* parameter : *dispatch.parameters()) {
-      if (parameter->name()->string_view() == name) {
-        return static_cast<double>(parameter->int_value());
-      }
-    }
-  }
-  return 0;
+  const schema::Parameter* parameter = FindParameter(dispatch, name);
+  return parameter == nullptr ? 0 : static_cast<double>(parameter->int_value());
 }
 
 /// One dispatch with the plan around it.

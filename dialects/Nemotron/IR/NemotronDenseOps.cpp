@@ -19,21 +19,32 @@ LogicalResult SelectRowsOp::verify() {
   return success();
 }
 
-LogicalResult LinearOp::verify() {
-  int64_t outputs = dim(getWeight(), 0), inputs = dim(getWeight(), 1);
-  if (width(getInput()) != inputs) { // linear_c1
-    return emitOpError("input has ") << width(getInput()) << " channels, weight takes " << inputs;
+LogicalResult nemotron::ir::verifyProductActivation(Operation *op, Activation activation) {
+  if (activation == Activation::None || activation == Activation::Relu2) {
+    return success();
   }
-  if (width(getResult()) != outputs) { // linear_c2
-    return emitOpError("result has ") << width(getResult()) << " channels, weight gives " << outputs;
+  return op->emitOpError("activation is ") << stringifyActivation(activation) << ", expected none or relu2";
+}
+
+LogicalResult nemotron::ir::verifyProduct(Operation *op, Tensor input, Tensor weight, Tensor bias, Tensor result) {
+  int64_t outputs = dim(weight, 0), inputs = dim(weight, 1);
+  if (width(input) != inputs) { // linear_c1, scaled_matmul_c1
+    return op->emitOpError("input has ") << width(input) << " channels, weight takes " << inputs;
   }
-  if (getBias() && dim(getBias(), 0) != outputs) { // linear_c3
-    return emitOpError("bias has ") << dim(getBias(), 0) << " elements, weight gives " << outputs << " channels";
+  if (width(result) != outputs) { // linear_c2, scaled_matmul_c2
+    return op->emitOpError("result has ") << width(result) << " channels, weight gives " << outputs;
   }
-  if (getActivation() != Activation::None && getActivation() != Activation::Relu2) { // linear_c4
-    return emitOpError("activation is ") << stringifyActivation(getActivation()) << ", expected none or relu2";
+  if (bias && dim(bias, 0) != outputs) { // linear_c3, scaled_matmul_c3
+    return op->emitOpError("bias has ") << dim(bias, 0) << " elements, weight gives " << outputs << " channels";
   }
   return success();
+}
+
+LogicalResult LinearOp::verify() {
+  if (failed(verifyProduct(*this, getInput(), getWeight(), getBias(), getResult()))) { // c1 to c3
+    return failure();
+  }
+  return verifyProductActivation(*this, getActivation()); // linear_c4
 }
 
 LogicalResult SplitOp::verify() {
@@ -81,24 +92,33 @@ LogicalResult MoeRouteOp::verify() {
   return success();
 }
 
-LogicalResult MoeExpertsOp::verify() {
-  RankedTensorType up = getUp().getType(), down = getDown().getType();
-  if (up.getDimSize(2) != width(getInput())) { // moe_experts_c1
-    return emitOpError("input has ") << width(getInput()) << " channels, up takes " << up.getDimSize(2);
+LogicalResult nemotron::ir::verifyExperts(Operation *op, const Experts &experts) {
+  RankedTensorType up = experts.up.getType(), down = experts.down.getType(), input = experts.input.getType();
+  if (up.getDimSize(2) != width(experts.input)) { // moe_experts_c1, scaled_moe_experts_c1
+    return op->emitOpError("input has ") << width(experts.input) << " channels, up takes " << up.getDimSize(2);
   }
   int64_t expected[] = {up.getDimSize(0), up.getDimSize(2), up.getDimSize(1)};
-  if (down.getShape() != ArrayRef<int64_t>(expected)) { // moe_experts_c1
-    return emitOpError("down is ") << down << ", expected shape [" << expected << "] to go with up, " << up;
+  if (down.getShape() != ArrayRef<int64_t>(expected)) { // moe_experts_c1, scaled_moe_experts_c1
+    return op->emitOpError("down is ") << down << ", expected shape [" << expected << "] to go with up, " << up;
   }
-  if (getResult().getType() != getInput().getType()) { // moe_experts_c2
-    return emitOpError("result is ") << getResult().getType() << ", expected the type of input, "
-                                     << getInput().getType();
+  if (experts.result.getType() != input) { // moe_experts_c2, scaled_moe_experts_c2
+    return op->emitOpError("result is ") << experts.result.getType() << ", expected the type of input, " << input;
   }
-  if (width(getIndices()) != width(getWeights())) { // moe_experts_c3
-    return emitOpError("has ") << width(getIndices()) << " indices a token, but " << width(getWeights()) << " weights";
+  if (width(experts.indices) != width(experts.weights)) { // moe_experts_c3, scaled_moe_experts_c3
+    return op->emitOpError("has ") << width(experts.indices) << " indices a token, but " << width(experts.weights)
+                                   << " weights";
   }
-  if (up.getElementType() != down.getElementType()) { // moe_experts_c4
-    return emitOpError("up has elements of ") << up.getElementType() << ", down of " << down.getElementType();
+  return success();
+}
+
+LogicalResult MoeExpertsOp::verify() {
+  if (failed(verifyExperts(*this,
+                           {getInput(), getIndices(), getWeights(), getUp(), getDown(), getResult()}))) { // c1 to c3
+    return failure();
+  }
+  Type up = getUp().getType().getElementType(), down = getDown().getType().getElementType();
+  if (up != down) { // moe_experts_c4
+    return emitOpError("up has elements of ") << up << ", down of " << down;
   }
   return success();
 }

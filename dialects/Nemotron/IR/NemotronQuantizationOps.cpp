@@ -33,33 +33,20 @@ static LogicalResult verifyResultWidth(Operation *op, Tensor result, Tensor inpu
   return op->emitOpError("result has ") << width(result) << " channels, input has " << width(input);
 }
 
-static LogicalResult verifyActivation(Operation *op, Activation activation) {
-  if (activation == Activation::None || activation == Activation::Relu2) {
-    return success();
-  }
-  return op->emitOpError("activation is ") << stringifyActivation(activation) << ", expected none or relu2";
-}
-
 LogicalResult QuantizeOp::verify() {
   if (failed(verifyResultWidth(*this, getResult(), getInput())) ||    // quantize_c1
       failed(verifyScaling(*this, getScaling(), getStaticScale()))) { // quantize_c2
     return failure();
   }
-  return verifyActivation(*this, getActivation()); // quantize_c3
+  return verifyProductActivation(*this, getActivation()); // quantize_c3
 }
 
 LogicalResult ScaledMatmulOp::verify() {
   auto input = cast<Tensor>(getInput());
-  int64_t outputs = dim(getWeight(), 0), inputs = dim(getWeight(), 1), scales = dim(getWeightScale(), 0);
-  if (width(input) != inputs) { // scaled_matmul_c1
-    return emitOpError("input has ") << width(input) << " channels, weight takes " << inputs;
+  if (failed(verifyProduct(*this, input, getWeight(), getBias(), getResult()))) { // c1 to c3
+    return failure();
   }
-  if (width(getResult()) != outputs) { // scaled_matmul_c2
-    return emitOpError("result has ") << width(getResult()) << " channels, weight gives " << outputs;
-  }
-  if (getBias() && dim(getBias(), 0) != outputs) { // scaled_matmul_c3
-    return emitOpError("bias has ") << dim(getBias(), 0) << " elements, weight gives " << outputs << " channels";
-  }
+  int64_t outputs = dim(getWeight(), 0), scales = dim(getWeightScale(), 0);
   if (scales != 1 && scales != outputs) { // scaled_matmul_c4
     return emitOpError("weight_scale has ") << scales << " elements, expected 1 or " << outputs;
   }
@@ -67,26 +54,16 @@ LogicalResult ScaledMatmulOp::verify() {
     return emitOpError("has an input of ")
            << input.getType().getElementType() << (getInputScale() ? " with" : " without") << " input_scale";
   }
-  return verifyActivation(*this, getActivation()); // scaled_matmul_c6
+  return verifyProductActivation(*this, getActivation()); // scaled_matmul_c6
 }
 
 LogicalResult ScaledMoeExpertsOp::verify() {
+  if (failed(verifyExperts(*this,
+                           {getInput(), getIndices(), getWeights(), getUp(), getDown(), getResult()}))) { // c1 to c3
+    return failure();
+  }
   RankedTensorType up = getUp().getType(), down = getDown().getType();
   int64_t experts = up.getDimSize(0);
-  if (up.getDimSize(2) != width(getInput())) { // scaled_moe_experts_c1
-    return emitOpError("input has ") << width(getInput()) << " channels, up takes " << up.getDimSize(2);
-  }
-  int64_t expected[] = {experts, up.getDimSize(2), up.getDimSize(1)};
-  if (down.getShape() != ArrayRef<int64_t>(expected)) { // scaled_moe_experts_c1
-    return emitOpError("down is ") << down << ", expected shape [" << expected << "] to go with up, " << up;
-  }
-  if (getResult().getType() != getInput().getType()) { // scaled_moe_experts_c2
-    return emitOpError("result is ") << getResult().getType() << ", expected the type of input, "
-                                     << getInput().getType();
-  }
-  if (width(getIndices()) != width(getWeights())) { // scaled_moe_experts_c3
-    return emitOpError("has ") << width(getIndices()) << " indices a token, but " << width(getWeights()) << " weights";
-  }
   for (auto [name, scale, rows] : {std::tuple("up_scale", getUpScale(), up.getDimSize(1)),
                                    std::tuple("down_scale", getDownScale(), down.getDimSize(1))}) {
     if (dim(scale, 0) != experts || (dim(scale, 1) != 1 && dim(scale, 1) != rows)) { // scaled_moe_experts_c4

@@ -22,6 +22,20 @@ llvm::LogicalResult verifyChannels(mlir::Operation *op, Tensor activations, Tens
 /// A scale is positive and finite.
 llvm::LogicalResult verifyScale(mlir::Operation *op, llvm::StringRef name, const llvm::APFloat &scale);
 
+/// The only activations that go with a product are none and relu2.
+llvm::LogicalResult verifyProductActivation(mlir::Operation *op, Activation activation);
+
+/// C1 to C3 of `linear` and `scaled_matmul`: what input, weight, bias (may be null) and result have in common.
+llvm::LogicalResult verifyProduct(mlir::Operation *op, Tensor input, Tensor weight, Tensor bias, Tensor result);
+
+/// The operands and the result that `moe_experts` and `scaled_moe_experts` both have.
+struct Experts {
+  Tensor input, indices, weights, up, down, result;
+};
+
+/// C1 to C3 of `moe_experts` and `scaled_moe_experts`: what these have in common.
+llvm::LogicalResult verifyExperts(mlir::Operation *op, const Experts &experts);
+
 /// `state` names a `nemotron.state` of this kind and shape. The error goes to `op`.
 llvm::LogicalResult verifyStateUse(mlir::Operation *op, mlir::SymbolTableCollection &symbols,
                                    mlir::FlatSymbolRefAttr state, StateKind kind, llvm::ArrayRef<int64_t> shape);

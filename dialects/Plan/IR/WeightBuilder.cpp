@@ -1,6 +1,8 @@
 //===- WeightBuilder.cpp - collects what is done to weights into plan.weights -------------------------------------===//
 #include "dialects/Plan/IR/WeightBuilder.h"
 
+#include "dialects/Plan/IR/WeightNumbers.h"
+
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/TypeUtilities.h"
@@ -55,24 +57,14 @@ void WeightBuilder::renameSources() {
 }
 
 void WeightBuilder::numberValues(Block &block) {
-  // An op is what it does, to what: name, properties and type as pointers, operands as numbers.
-  std::map<std::vector<uintptr_t>, unsigned> known;
+  WeightNumbers known;
   for (Operation &op : block) {
     if (!op.hasTrait<ir::WeightTransform>()) {
       continue;
     }
-    std::vector<uintptr_t> key{reinterpret_cast<uintptr_t>(op.getName().getAsOpaquePointer()),
-                               reinterpret_cast<uintptr_t>(op.getPropertiesAsAttribute().getAsOpaquePointer()),
-                               reinterpret_cast<uintptr_t>(op.getResult(0).getType().getAsOpaquePointer())};
-    bool complete = llvm::all_of(op.getOperands(), [&](Value operand) {
-      auto it = numbers.find(operand);
-      if (it != numbers.end()) {
-        key.push_back(it->second);
-      }
-      return it != numbers.end();
-    });
-    if (complete) {
-      numbers[op.getResult(0)] = known.try_emplace(std::move(key), known.size()).first->second;
+    if (llvm::all_of(op.getOperands(), [&](Value operand) { return numbers.contains(operand); })) {
+      auto inputs = llvm::map_to_vector(op.getOperands(), [&](Value operand) { return numbers.lookup(operand); });
+      numbers[op.getResult(0)] = known.numberOf(&op, inputs);
     }
   }
 }

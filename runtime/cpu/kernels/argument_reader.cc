@@ -157,6 +157,12 @@ double ArgumentReader::Float(std::string_view name) {
 bool ArgumentReader::Bool(std::string_view name) { return Parameter<bool>(name, "a bool"); }
 std::string ArgumentReader::String(std::string_view name) { return Parameter<std::string>(name, "a string"); }
 
+bool ArgumentReader::IsRelu2() {
+  const std::string activation = String("activation");
+  Check(activation == "none" || activation == "relu2", "activation is '{}', expected none or relu2", activation);
+  return activation == "relu2";
+}
+
 Status ArgumentReader::Finish() {
   const auto surplus = [&](std::string_view kind, const auto& arguments) {
     for (const auto& [name, value] : arguments) {

@@ -45,6 +45,8 @@ class ArgumentReader {
   double Float(std::string_view name);
   bool Bool(std::string_view name);
   std::string String(std::string_view name);
+  /// Parameter `activation`: whether it is "relu2"; else it is "none".
+  bool IsRelu2();
 
   bool HasInput(std::string_view name) const { return arguments_.inputs.contains(name); }
   bool HasWeight(std::string_view name) const { return arguments_.weights.contains(name); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "runtime/cpu/kernels/argument_reader.h"
 #include "runtime/cpu/kernels/for_rows.h"
@@ -103,10 +104,13 @@ void MultiplyRows(ThreadPool& pool, const PackedMatrix& matrix, const std::byte*
 
 namespace {
 
-/// y = activation(x * W^T + bias). One row is bound by memory, many rows by the multiply-add units.
-class Linear : public PreparedDispatch {
+/// y = activation(sum(x * w) * scales + bias). One row is bound by memory, many rows by the multiply-add units. Inputs
+/// and weights of E4M3 are decoded to BF16, exactly, so that products are exact and sums are those of BF16 matrices; a
+/// weight is then read at a byte each, half of what BF16 takes where memory is the bound, no less where it is not.
+class Product : public PreparedDispatch {
  public:
   BufferArgument input, output;
+  std::optional<BufferArgument> input_scale;  // of inputs of E4M3
   PackedMatrix matrix;
   Epilogue epilogue;
   int64_t max_units = 0;
@@ -117,32 +121,65 @@ class Linear : public PreparedDispatch {
   void Run(const StepContext& step) const override {
     const int64_t units = step.units(input.space);
     ForRows(step, units, [&](int64_t u) {
-      matrix.PrepareInput(step.At<const float>(input, u), step.scratch + u * matrix.InputRowBytes());
+      std::byte* prepared = step.scratch + u * matrix.InputRowBytes();
+      input_scale ? matrix.PrepareInput(step.At<const uint8_t>(input, u), prepared)
+                  : matrix.PrepareInput(step.At<const float>(input, u), prepared);
     });
-    MultiplyRows(*step.pool, matrix, step.scratch, units, epilogue, step.At<float>(output, 0), output.row_bytes);
+    Epilogue scaled = epilogue;
+    if (input_scale) {
+      scaled.input_scale = step.At<const float>(*input_scale, 0);
+      scaled.input_scale_row_bytes = input_scale->row_bytes;
+    }
+    MultiplyRows(*step.pool, matrix, step.scratch, units, scaled, step.At<float>(output, 0), output.row_bytes);
   }
 };
+
+/// What all products have: an input of `input_dtype`, a matrix of one of `dtypes`, an output, maybe a bias. The matrix
+/// is left to the caller, who gets its weight.
+WeightArgument ReadProduct(ArgumentReader& args, const DispatchArguments& arguments, DType input_dtype,
+                           std::initializer_list<DType> dtypes, Product& product) {
+  product.input = args.Input("input", -1, input_dtype);
+  const WeightArgument weight = args.Weight("weight", {-1, product.input.columns}, Layout::kPanel, dtypes);
+  const int64_t n = weight.shape[0];
+  product.output = args.Output("output", n);
+  args.Check(product.input.space == product.output.space, "input and output count different things");
+  product.epilogue.bias = args.OptionalVector("bias", n);
+  product.epilogue.relu2 = args.IsRelu2();
+  product.max_units = arguments.max_units(product.input.space);
+  return weight;
+}
 
 }  // namespace
 
 PreparedOr PrepareLinear(const DispatchArguments& arguments) {
   ArgumentReader args("cpu.linear", arguments);
-  auto linear = std::make_unique<Linear>();
-  linear->input = args.Input("input");
-  const WeightArgument weight =
-      args.Weight("weight", {-1, linear->input.columns}, Layout::kPanel, {DType::kF32, DType::kBF16});
-  const int64_t n = weight.shape[0];
-  linear->output = args.Output("output", n);
-  args.Check(linear->input.space == linear->output.space, "input and output count different things");
-  linear->epilogue.bias = args.OptionalVector("bias", n);
-  const std::string activation = args.String("activation");
+  auto linear = std::make_unique<Product>();
+  const WeightArgument weight = ReadProduct(args, arguments, DType::kF32, {DType::kF32, DType::kBF16}, *linear);
   const bool split_input = args.Bool("split_input");
-  args.Check(activation == "none" || activation == "relu2", "activation is '{}', expected none or relu2", activation);
   RETURN_IF_ERROR(args.Finish());
-  linear->epilogue.relu2 = activation == "relu2";
-  linear->matrix = PackedMatrix(weight.dtype, weight.data.data(), n, linear->input.columns, split_input);
-  linear->max_units = linear->input.space == Space::kToken ? arguments.max_tokens : arguments.max_rows;
+  linear->matrix = PackedMatrix(weight.dtype, weight.data.data(), weight.shape[0], linear->input.columns, split_input);
   return linear;
+}
+
+PreparedOr PrepareScaledMatmul(const DispatchArguments& arguments) {
+  ArgumentReader args("cpu.scaled_matmul", arguments);
+  auto matmul = std::make_unique<Product>();
+  const bool has_input_scale = args.HasInput("input_scale");
+  const WeightArgument weight =
+      ReadProduct(args, arguments, has_input_scale ? DType::kF8E4M3 : DType::kF32, {DType::kF8E4M3}, *matmul);
+  const int64_t n = weight.shape[0];
+  if (has_input_scale) {
+    matmul->input_scale = args.Input("input_scale", 1);
+    args.Check(matmul->input_scale->space == matmul->input.space, "input and input_scale count different things");
+  }
+  const WeightArgument scale = args.Weight("weight_scale", {-1});
+  args.Check(scale.shape[0] == 1 || scale.shape[0] == n, "weight 'weight_scale' is [{}], expected [1] or [{}]",
+             scale.shape[0], n);
+  matmul->epilogue.weight_scale = reinterpret_cast<const float*>(scale.data.data());
+  matmul->epilogue.scale_per_column = scale.shape[0] != 1;
+  RETURN_IF_ERROR(args.Finish());
+  matmul->matrix = PackedMatrix(weight.dtype, weight.data.data(), n, matmul->input.columns);
+  return matmul;
 }
 
 }  // namespace nemotron::runtime::cpu

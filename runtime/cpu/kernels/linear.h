@@ -43,7 +43,7 @@ class PackedMatrix {
 
  private:
   DType operand() const { return dtype_ == DType::kF32 ? DType::kF32 : DType::kBF16; }
-  int64_t OperandRowBytes() const { return (PanelDepth(dtype_, k_) * SizeOf(operand()) + 63) / 64 * 64; }
+  int64_t OperandRowBytes() const { return RoundUp64(PanelDepth(dtype_, k_) * SizeOf(operand())); }
 
   const LinearKernels* kernels_ = nullptr;
   DType dtype_ = DType::kF32;

@@ -11,8 +11,6 @@
 namespace nemotron::runtime::cpu {
 namespace {
 
-int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 class MoeRoute : public PreparedDispatch {
  public:
   BufferArgument input, indices, weights;

@@ -12,8 +12,6 @@
 namespace nemotron::runtime::cpu {
 namespace {
 
-int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 /// A stack of matrices [E, n, k], a matrix an expert, and how the inputs and outputs of each are scaled.
 struct ExpertMatrices {
   WeightArgument weight;
@@ -44,8 +42,7 @@ struct ExpertMatrices {
     if (!quantize_input) {
       return Of(expert).PrepareInput(row, prepared);
     }
-    *row_scale = input_scale != nullptr ? input_scale[expert] : F8E4M3Scale(AbsoluteMaximum(row, k));
-    QuantizeRow(row, k, *row_scale, codes);
+    *row_scale = QuantizeRow(row, k, input_scale != nullptr ? std::optional(input_scale[expert]) : std::nullopt, codes);
     Of(expert).PrepareInput(codes, prepared);
   }
 };

@@ -86,8 +86,10 @@ struct NormKind {
 class Norm : public PreparedDispatch {
  public:
   NormKind kind;
-  BufferArgument residual, delta, sum, input, output,
-      scale;  // residual, delta, sum: if add, else input; scale: if quantize
+  BufferArgument residual, delta, sum;  // if add
+  BufferArgument input;                 // else
+  BufferArgument output;
+  BufferArgument scale;  // if quantize
   const float* weight = nullptr;
   const float* bias = nullptr;
   float eps = 0, offset = 0;
@@ -95,7 +97,7 @@ class Norm : public PreparedDispatch {
   int num_threads = 1;
 
   // A row of each thread on its way to being quantized.
-  int64_t RowBytes() const { return (output.columns * static_cast<int64_t>(sizeof(float)) + 63) / 64 * 64; }
+  int64_t RowBytes() const { return RoundUp64(output.columns * static_cast<int64_t>(sizeof(float))); }
   int64_t ScratchBytes() const override { return kind.quantize ? num_threads * RowBytes() : 0; }
 
   void Run(const StepContext& step) const override {
@@ -105,10 +107,7 @@ class Norm : public PreparedDispatch {
       }
       auto* row = reinterpret_cast<float*>(step.scratch + thread * RowBytes());
       Normalize(step, u, row);
-      const float row_scale =
-          scaling.scaling == Scaling::kStatic ? scaling.scale : F8E4M3Scale(AbsoluteMaximum(row, output.columns));
-      *step.At<float>(scale, u) = row_scale;
-      QuantizeRow(row, output.columns, row_scale, step.At<uint8_t>(output, u));
+      *step.At<float>(scale, u) = QuantizeRow(row, output.columns, scaling.scale, step.At<uint8_t>(output, u));
     });
   }
 

@@ -26,7 +26,8 @@ HWY_INLINE FloatVector ActivatedUpTo(const float* p, int64_t n, bool relu2) {
   return hn::Mul(positive, positive);
 }
 
-float AbsoluteMaximumOf(const float* row, int64_t size, bool relu2) {
+/// NaNs do not count; 0 of nothing else.
+float AbsoluteMaximum(const float* row, int64_t size, bool relu2) {
   FloatVector maximum = hn::Zero(kFloats);
   ForVectors(size, [&](int64_t i, int64_t n) {
     const FloatVector v = ActivatedUpTo(row + i, n, relu2);
@@ -56,14 +57,13 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace nemotron::runtime::cpu {
 
-HWY_EXPORT(AbsoluteMaximumOf);
+HWY_EXPORT(AbsoluteMaximum);
 HWY_EXPORT(QuantizeElements);
 
-float AbsoluteMaximum(const float* row, int64_t size, bool relu2) {
-  return HWY_DYNAMIC_DISPATCH(AbsoluteMaximumOf)(row, size, relu2);
-}
-void QuantizeRow(const float* row, int64_t size, float scale, uint8_t* output, bool relu2) {
+float QuantizeRow(const float* row, int64_t size, std::optional<float> fixed, uint8_t* output, bool relu2) {
+  const float scale = fixed ? *fixed : F8E4M3Scale(HWY_DYNAMIC_DISPATCH(AbsoluteMaximum)(row, size, relu2));
   HWY_DYNAMIC_DISPATCH(QuantizeElements)(row, size, scale, output, relu2);
+  return scale;
 }
 
 ScalingArgument ReadScaling(ArgumentReader& args, bool has_step) {
@@ -74,7 +74,10 @@ ScalingArgument ReadScaling(ArgumentReader& args, bool has_step) {
              "scaling is '{}', expected token{} or static", name, has_step ? ", step" : "");
   args.Check(!is_static || (scale > 0 && std::isfinite(scale)), "scale is {}, expected a positive number", scale);
   args.Check(is_static || scale == 0, "scale is {} with scaling '{}', expected 0", scale, name);
-  return {is_static ? Scaling::kStatic : name == "step" ? Scaling::kStep : Scaling::kToken, scale};
+  if (is_static) {
+    return {Scaling::kStatic, scale};
+  }
+  return {name == "step" ? Scaling::kStep : Scaling::kToken, std::nullopt};
 }
 
 namespace {
@@ -92,21 +95,19 @@ class Quantize : public PreparedDispatch {
 
   void Run(const StepContext& step) const override {
     const int64_t units = step.units(input.space);
-    const float step_scale = scaling.scaling == Scaling::kStep ? StepScale(step, units) : scaling.scale;
+    const std::optional<float> fixed = scaling.scaling == Scaling::kStep ? StepScale(step, units) : scaling.scale;
     ForRows(step, units, [&](int64_t u) {
-      const auto* row = step.At<const float>(input, u);
-      const float row_scale =
-          scaling.scaling == Scaling::kToken ? F8E4M3Scale(AbsoluteMaximum(row, input.columns, relu2)) : step_scale;
-      *step.At<float>(scale, u) = row_scale;
-      QuantizeRow(row, input.columns, row_scale, step.At<uint8_t>(output, u), relu2);
+      *step.At<float>(scale, u) =
+          QuantizeRow(step.At<const float>(input, u), input.columns, fixed, step.At<uint8_t>(output, u), relu2);
     });
   }
 
  private:
   float StepScale(const StepContext& step, int64_t units) const {
     auto* maxima = reinterpret_cast<float*>(step.scratch);
-    ForRows(step, units,
-            [&](int64_t u) { maxima[u] = AbsoluteMaximum(step.At<const float>(input, u), input.columns, relu2); });
+    ForRows(step, units, [&](int64_t u) {
+      maxima[u] = HWY_DYNAMIC_DISPATCH(AbsoluteMaximum)(step.At<const float>(input, u), input.columns, relu2);
+    });
     return F8E4M3Scale(units == 0 ? 0.0f : *std::max_element(maxima, maxima + units));
   }
 };
@@ -122,11 +123,9 @@ PreparedOr PrepareQuantize(const DispatchArguments& arguments) {
   args.Check(quantize->input.space == quantize->output.space && quantize->input.space == quantize->scale.space,
              "input and outputs count different things");
   quantize->scaling = ReadScaling(args, /*has_step=*/true);
-  const std::string activation = args.String("activation");
-  args.Check(activation == "none" || activation == "relu2", "activation is '{}', expected none or relu2", activation);
+  quantize->relu2 = args.IsRelu2();
   RETURN_IF_ERROR(args.Finish());
-  quantize->relu2 = activation == "relu2";
-  quantize->max_units = quantize->input.space == Space::kToken ? arguments.max_tokens : arguments.max_rows;
+  quantize->max_units = arguments.max_units(quantize->input.space);
   return quantize;
 }
 

@@ -2,6 +2,7 @@
 #define RUNTIME_CPU_KERNELS_QUANTIZE_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "runtime/cpu/kernels/argument_reader.h"
 
@@ -14,15 +15,13 @@ enum class Scaling : uint8_t { kToken, kStep, kStatic };
 /// What parameters `scaling` and `scale` say.
 struct ScalingArgument {
   Scaling scaling = Scaling::kToken;
-  float scale = 0;  ///< if static
+  std::optional<float> scale;  ///< if static
 };
 ScalingArgument ReadScaling(ArgumentReader& args, bool has_step);
 
-/// The absolute maximum of a row, whose NaNs do not count; 0 of nothing else. `relu2`: of relu2 of the row.
-float AbsoluteMaximum(const float* row, int64_t size, bool relu2 = false);
-
-/// output = e4m3(row / scale): an IEEE division, then rounding to nearest even. `relu2`: of relu2 of the row.
-void QuantizeRow(const float* row, int64_t size, float scale, uint8_t* output, bool relu2 = false);
+/// output = e4m3(row / scale): an IEEE division, then rounding to nearest even. The scale, which is returned, is
+/// `fixed`, or that of the row's absolute maximum, in which NaNs do not count. `relu2`: of relu2 of the row.
+float QuantizeRow(const float* row, int64_t size, std::optional<float> fixed, uint8_t* output, bool relu2 = false);
 
 }  // namespace nemotron::runtime::cpu
 

@@ -69,6 +69,18 @@ TEST_P(MoeTest, RouteOfEqualAndOfBadScores) {
   }
 }
 
+/// Tokens [first, first + count) in one step.
+Floats RunTokens(KernelFixture& kernel, const Floats& x, const reference::Routing& routing, int64_t width,
+                 int64_t picks, int64_t first, int64_t count) {
+  kernel.SetInput("input", 0, std::span(x).subspan(first * width, count * width));
+  kernel.SetInput("indices", 0,
+                  Floats(routing.indices.begin() + first * picks, routing.indices.begin() + (first + count) * picks));
+  kernel.SetInput("weights", 0, std::span(routing.weights).subspan(first * picks, count * picks));
+  TestSequence sequence = kernel.NewSequence();
+  kernel.Step({&sequence}, {count});
+  return kernel.GetOutput("output", count);
+}
+
 TEST_P(MoeTest, Experts) {
   struct Shape {
     int64_t tokens, experts, picks, width, expert_width;
@@ -103,14 +115,7 @@ TEST_P(MoeTest, Experts) {
         return kernel;
       };
       const auto run = [&, picks = picks, width = width](KernelFixture& kernel, int64_t first, int64_t count) {
-        kernel.SetInput("input", 0, std::span(x).subspan(first * width, count * width));
-        const Floats indices(routing.indices.begin() + first * picks,
-                             routing.indices.begin() + (first + count) * picks);
-        kernel.SetInput("indices", 0, indices);
-        kernel.SetInput("weights", 0, std::span(routing.weights).subspan(first * picks, count * picks));
-        TestSequence sequence = kernel.NewSequence();
-        kernel.Step({&sequence}, {count});
-        return kernel.GetOutput("output", count);
+        return RunTokens(kernel, x, routing, width, picks, first, count);
       };
       KernelFixture kernel = make(2);
       const Status status = kernel.Prepare();
@@ -179,18 +184,6 @@ KernelFixture MakeKernel(const ScaledExperts& experts, int64_t picks, int64_t ma
     kernel.Vector("down_input_scale", experts.down_input_scales);
   }
   return std::move(kernel.Text("activations", experts.quantize ? "e4m3" : "bf16"));
-}
-
-/// Tokens [first, first + count) in one step.
-Floats RunTokens(KernelFixture& kernel, const Floats& x, const reference::Routing& routing, int64_t width,
-                 int64_t picks, int64_t first, int64_t count) {
-  kernel.SetInput("input", 0, std::span(x).subspan(first * width, count * width));
-  kernel.SetInput("indices", 0,
-                  Floats(routing.indices.begin() + first * picks, routing.indices.begin() + (first + count) * picks));
-  kernel.SetInput("weights", 0, std::span(routing.weights).subspan(first * picks, count * picks));
-  TestSequence sequence = kernel.NewSequence();
-  kernel.Step({&sequence}, {count});
-  return kernel.GetOutput("output", count);
 }
 
 TEST_P(MoeTest, ScaledExperts) {

@@ -203,6 +203,25 @@ void ExpectNearRounded(const Floats& found, const Floats& expected, const Floats
   ExpectNear(found, expected, tolerance + Largest(expected) / 128, what);
 }
 
+/// A scan with a state of either dtype, made by make(state, threads), against reference_of(bf16_state).
+template <typename Make, typename Reference>
+void CheckScan(const ScanCase& scan, const Inputs& inputs, const Make& make, const Reference& reference_of,
+               const Floats& expected, double tolerance) {
+  for (DType state : {DType::kF32, DType::kBF16}) {
+    const auto make_with = [&](int threads) { return make(state, threads); };
+    KernelFixture kernel = make_with(2);
+    const Status status = kernel.Prepare();
+    ASSERT_TRUE(status.ok()) << status.message();
+    const Floats found = Feed(kernel, inputs, {scan.tokens});
+    if (state == DType::kF32) {
+      ExpectNear(found, expected, tolerance, Name(scan));
+    } else {
+      ExpectNearRounded(found, reference_of(/*bf16_state=*/true), expected, tolerance, Name(scan, state));
+    }
+    ExpectInvariant(make_with, inputs, scan.tokens, Name(scan, state));
+  }
+}
+
 TEST_P(SequenceTest, SsmScan) {
   for (const ScanCase& scan : ScanCases()) {
     const reference::ScanInput input = RandomScan(scan);
@@ -210,20 +229,9 @@ TEST_P(SequenceTest, SsmScan) {
     const Floats expected = reference::SsmScan(input, scan.shape);
     // A state element takes one rounding a token and decays; the sum over N adds N more.
     const double tolerance = (scan.tokens + scan.shape.state_size) * 6e-8 * Largest(expected) + 1e-5;
-    for (DType state : {DType::kF32, DType::kBF16}) {
-      const auto make = [&](int threads) { return MakeScan("cpu.ssm_scan", scan, input, state, threads); };
-      KernelFixture kernel = make(2);
-      const Status status = kernel.Prepare();
-      ASSERT_TRUE(status.ok()) << status.message();
-      const Floats found = Feed(kernel, inputs, {scan.tokens});
-      if (state == DType::kF32) {
-        ExpectNear(found, expected, tolerance, Name(scan));
-      } else {
-        ExpectNearRounded(found, reference::SsmScan(input, scan.shape, /*bf16_state=*/true), expected, tolerance,
-                          Name(scan, state));
-      }
-      ExpectInvariant(make, inputs, scan.tokens, Name(scan, state));
-    }
+    const auto make = [&](DType state, int threads) { return MakeScan("cpu.ssm_scan", scan, input, state, threads); };
+    const auto reference_of = [&](bool bf16_state) { return reference::SsmScan(input, scan.shape, bf16_state); };
+    CheckScan(scan, inputs, make, reference_of, expected, tolerance);
   }
 }
 
@@ -241,23 +249,12 @@ TEST_P(SequenceTest, SsmScanGatedNorm) {
     const Floats expected = reference_of(/*bf16_state=*/false);
     // The norm brings the scan's relative error to outputs of up to sqrt(width) times the weight.
     const double tolerance = (scan.tokens + s.state_size + 64) * 6e-8 * Largest(expected) * 8 + 1e-5;
-    for (DType state : {DType::kF32, DType::kBF16}) {
-      const auto make = [&](int threads) {
-        KernelFixture kernel = MakeScan("cpu.ssm_scan_gated_norm", scan, input, state, threads);
-        kernel.Input("gate", s.heads * s.head_dim).Vector("d", d).Vector("weight", weight).Float("eps", 1e-5);
-        return kernel;
-      };
-      KernelFixture kernel = make(2);
-      const Status status = kernel.Prepare();
-      ASSERT_TRUE(status.ok()) << status.message();
-      const Floats found = Feed(kernel, inputs, {scan.tokens});
-      if (state == DType::kF32) {
-        ExpectNear(found, expected, tolerance, Name(scan));
-      } else {
-        ExpectNearRounded(found, reference_of(/*bf16_state=*/true), expected, tolerance, Name(scan, state));
-      }
-      ExpectInvariant(make, inputs, scan.tokens, Name(scan, state));
-    }
+    const auto make = [&](DType state, int threads) {
+      KernelFixture kernel = MakeScan("cpu.ssm_scan_gated_norm", scan, input, state, threads);
+      kernel.Input("gate", s.heads * s.head_dim).Vector("d", d).Vector("weight", weight).Float("eps", 1e-5);
+      return kernel;
+    };
+    CheckScan(scan, inputs, make, reference_of, expected, tolerance);
   }
 }
 
