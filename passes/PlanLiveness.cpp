@@ -1,5 +1,6 @@
 //===- PlanLiveness.cpp - when the buffers of a program hold data -------------------------------------------------===//
 #include "passes/PlanLiveness.h"
+#include "runtime/plan/layout.h"
 
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/Support/MathExtras.h"
@@ -46,8 +47,13 @@ SmallVector<BufferLife> computeBufferLives(plan::ProgramOp program) {
 
 int64_t stateBytes(plan::StateOp state) {
   auto type = cast<RankedTensorType>(state.getType());
-  const uint64_t alignment = state.getKind() == ir::StateKind::KvCache ? 4 : 64;
-  return llvm::alignTo(type.getNumElements() * (type.getElementTypeBitWidth() / 8), alignment);
+  const bool inPages = state.getKind() == ir::StateKind::KvCache;
+  int64_t elements = type.getNumElements();
+  if (inPages) {
+    const int64_t headDim = type.getShape().back();
+    elements = elements / headDim * runtime::KvCacheHeadDim(headDim);
+  }
+  return llvm::alignTo(elements * (type.getElementTypeBitWidth() / 8), inPages ? 4 : 64);
 }
 
 } // namespace nemotron::passes

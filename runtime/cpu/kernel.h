@@ -44,7 +44,8 @@ struct WeightArgument {
 };
 
 /// Where a state lies: in the slot of a sequence at `offset_bytes`; for kKvCache in each page at
-/// `offset_bytes * page_tokens`, 2 * num_kv_heads * head_dim * page_tokens elements whose order is the kernel's affair.
+/// `offset_bytes * page_tokens`, 2 * num_kv_heads * KvCacheHeadDim(head_dim) * page_tokens elements whose order is the
+/// kernel's affair.
 struct StateArgument {
   StateKind kind;
   DType dtype;

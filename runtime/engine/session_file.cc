@@ -11,12 +11,13 @@
 
 #include "runtime/base/dtype.h"
 #include "runtime/base/file_writer.h"
+#include "runtime/plan/layout.h"
 
 namespace nemotron::runtime {
 namespace {
 
 constexpr char kMagic[8] = {'N', 'E', 'M', 'O', 'S', 'E', 'S', 'S'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kWriteBytes = 1 << 20;
 constexpr uint64_t kMaxTokens = uint64_t{1} << 32;  // times 2^30 bytes a token stays within 64 bits
 
@@ -70,8 +71,8 @@ void HashDispatch(const schema::Program& program, const schema::Dispatch& dispat
   }
 }
 
-/// What lies together in a page of the KV cache, token after token: one dimension of the keys of a head (keys are
-/// stored transposed, for the attention kernel), or the values of a head.
+/// What lies together in a page of the KV cache, panel of 16 tokens after panel: the keys of a head, or 16 dimensions
+/// of its values (runtime/cpu/kernels/attention.cc).
 struct CachePlane {
   int64_t offset;       ///< bytes from the start of a page
   int64_t token_bytes;  ///< of one token
@@ -84,8 +85,8 @@ std::vector<CachePlane> CachePlanes(const Plan& plan, int64_t page_tokens) {
       continue;
     }
     const int64_t num_heads = state->shape()->Get(1);
-    const int64_t head_dim = state->shape()->Get(2);
-    const int64_t element_bytes = SizeOf(static_cast<DType>(state->dtype()));
+    const int64_t head_panels = NumPanels(state->shape()->Get(2));
+    const int64_t panel_bytes = kPanelRows * SizeOf(static_cast<DType>(state->dtype()));
     int64_t offset = static_cast<int64_t>(state->offset_bytes()) * page_tokens;
     const auto add = [&](int64_t count, int64_t token_bytes) {
       for (int64_t i = 0; i < count; ++i) {
@@ -93,8 +94,8 @@ std::vector<CachePlane> CachePlanes(const Plan& plan, int64_t page_tokens) {
         offset += token_bytes * page_tokens;
       }
     };
-    add(num_heads * head_dim, element_bytes);
-    add(num_heads, head_dim * element_bytes);
+    add(num_heads, head_panels * panel_bytes);
+    add(num_heads * head_panels, panel_bytes);
   }
   return planes;
 }
@@ -107,6 +108,9 @@ int64_t CacheBytesPerToken(const Plan& plan) {
   return bytes;
 }
 
+/// Tokens of whole panels. The kernel clears a panel when it begins it, so the last one ends with zeros.
+int64_t PanelTokens(int64_t num_tokens) { return (num_tokens + kPanelRows - 1) / kPanelRows * kPanelRows; }
+
 /// Calls `visit(page_address, bytes)` for the used part of every plane of every page, in the order of the file.
 template <typename Visitor>
 Status ForEachCacheRun(const Plan& plan, const SequenceTable::Geometry& geometry, const Sequence& sequence,
@@ -114,7 +118,7 @@ Status ForEachCacheRun(const Plan& plan, const SequenceTable::Geometry& geometry
   for (const CachePlane& plane : CachePlanes(plan, geometry.page_tokens)) {
     for (size_t page = 0; page < sequence.pages.size(); ++page) {
       const int64_t first = static_cast<int64_t>(page) * geometry.page_tokens;
-      const int64_t count = std::min(geometry.page_tokens, num_tokens - first);
+      const int64_t count = std::min(geometry.page_tokens, PanelTokens(num_tokens) - first);
       if (count <= 0) {
         break;
       }
@@ -221,10 +225,11 @@ StatusOr<SessionFile> SessionFile::Open(const Plan& plan, const std::string& pat
   }
   const auto cache_bytes_per_token = static_cast<uint64_t>(CacheBytesPerToken(plan));
   if (header.num_tokens > kMaxTokens || header.slot_bytes != plan.root().slot_bytes() ||
-      header.cache_bytes != header.num_tokens * cache_bytes_per_token) {
+      header.cache_bytes !=
+          static_cast<uint64_t>(PanelTokens(static_cast<int64_t>(header.num_tokens))) * cache_bytes_per_token) {
     return DataLoss(
         "session '{}' says {} tokens, {} bytes of state and {} of cache, expected {} of state and {} of cache "
-        "a token",
+        "a token, in panels of 16",
         path, header.num_tokens, header.slot_bytes, header.cache_bytes, plan.root().slot_bytes(),
         cache_bytes_per_token);
   }

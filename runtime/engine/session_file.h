@@ -17,7 +17,8 @@
 ///   header   SessionHeader, 64 bytes
 ///   tokens   int32 [T]
 ///   slot     the constant-size state, slot_bytes of the plan
-///   cache    for each KvCache state, in the plan's order: keys [heads][head_dim][T], values [heads][T][head_dim]
+///   cache    for each KvCache state, in the plan's order, with P = head_dim and T padded to multiples of 16: keys
+///            [heads][T/16][panel of P], values [heads][P/16][T/16][panel of 16], panels as runtime/plan/layout.h says
 ///
 /// The cache is stored without pages, so that an engine with another page size can restore it, and nothing of other
 /// sequences that used a page before can leak into the file.
@@ -25,7 +26,7 @@ namespace nemotron::runtime {
 
 struct SessionHeader {
   char magic[8];           ///< "NEMOSESS"
-  uint32_t version;        ///< 1
+  uint32_t version;        ///< 2
   uint32_t reserved;       ///< 0
   uint64_t plan_identity;  ///< PlanIdentity of the plan it belongs to
   uint64_t num_tokens;     ///< T

@@ -55,6 +55,10 @@ constexpr int64_t PanelElementIndex(DType dtype, int64_t k, int64_t row, int64_t
   return vector + (dtype == DType::kF8E4M3 ? r / 4 * 16 + j / 2 * 8 + r % 4 * 2 + j % 2 : r * interleave + j);
 }
 
+/// A KV cache holds heads of this many elements: head_dim padded to whole panels, so that the keys and the values of a
+/// page and a head are packed matrices.
+constexpr int64_t KvCacheHeadDim(int64_t head_dim) { return NumPanels(head_dim) * kPanelRows; }
+
 }  // namespace nemotron::runtime
 
 #endif  // RUNTIME_PLAN_LAYOUT_H_

@@ -10,6 +10,7 @@
 
 #include "runtime/base/dtype.h"
 #include "runtime/plan/format.h"
+#include "runtime/plan/layout.h"
 #include "runtime/plan/weight_size.h"
 
 namespace nemotron::runtime {
@@ -143,9 +144,12 @@ Status CheckState(const std::string& what, const schema::State& state, uint64_t 
   if (in_pages && shape[0] != 2) {
     return DataLoss("{} has a leading dimension of {}, expected 2 (keys and values)", what, shape[0]);
   }
-  const StatusOr<int64_t> elements = NumElements(shape);
+  StatusOr<int64_t> elements = NumElements(shape);
   if (!elements.ok()) {
     return DataLoss("{} {}", what, elements.status().message());
+  }
+  if (in_pages) {
+    elements = *elements / shape[2] * KvCacheHeadDim(shape[2]);
   }
   const uint64_t alignment = in_pages ? 4 : kBufferAlignment;
   if (state.offset_bytes() % alignment != 0) {
@@ -285,7 +289,11 @@ Status ValidateEnum(std::string_view what, int value, int count) {
 
 Status ValidateMetadata(const schema::Plan& plan, uint64_t metadata_offset) {
   if (plan.version() == 0) {
-    return DataLoss("version is 0, expected 1 to {}", kPlanVersion);
+    return DataLoss("version is 0, expected {} to {}", kOldestPlanVersion, kPlanVersion);
+  }
+  if (plan.version() < kOldestPlanVersion) {
+    return Unimplemented("version is {}, but this build reads plans from version {} on; compile the model again",
+                         plan.version(), kOldestPlanVersion);
   }
   if (plan.version() > kPlanVersion) {
     return Unimplemented(

@@ -43,7 +43,7 @@ TEST_F(PlanFileWriterTest, MetadataSaysWhatTheModuleSays) {
   EXPECT_EQ(root.target()->str(), "cpu");
   EXPECT_EQ(root.weights()->Get(0)->name()->str(), "w");
   EXPECT_EQ(root.slot_bytes(), 128u);         // 64 + 3 * 4 * 4 bytes, rounded up
-  EXPECT_EQ(root.kv_bytes_per_token(), 16u);  // 2 * 1 * 4 * 2 bytes
+  EXPECT_EQ(root.kv_bytes_per_token(), 64u);  // 2 * 1 * 16 * 2 bytes: 4 dimensions take a panel
   EXPECT_EQ(root.model()->num_layers(), 2u);
   EXPECT_EQ(root.model()->eos_token_ids()->Get(1), 3);
   EXPECT_EQ(root.generation()->temperature(), 0.5);

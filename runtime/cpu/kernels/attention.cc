@@ -1,16 +1,19 @@
 // Causal grouped-query attention over a paged cache.
 //
-// Cache pages hold keys transposed, [num_kv_heads][head_dim][page_tokens], so that a vector of scores needs no sum
-// across lanes, and values as [num_kv_heads][page_tokens][head_dim].
+// The cache of a page and a key/value head are two packed matrices (runtime/plan/layout.h) of the cache's dtype: keys
+// [page_tokens, head_dim] and values, transposed, [head_dim, page_tokens], with head_dim padded to whole panels. Scores
+// and weighted sums are then products of the matrix kernels, whose sums are one chain whatever is multiplied beside:
+// over head_dim, and over the positions of a segment.
 //
-// Work is cut twice. *Tiles* are up to 16 query rows that share a key/value head: (token, head in group) pairs of one
-// sequence. *Segments* are 512 absolute positions. A (tile, segment) pair is a task: scores, maximum, exponentials,
-// their sum, and the weighted sum of values, each in an order that depends on the query's position alone. The segments
-// of a tile are then merged in order. Prefill has many tiles and few segments, decode at depth one tile and many
-// segments: both keep all threads busy and give the same bits.
+// Work is cut twice. *Tiles* are runs of query rows that share a key/value head: (token, head in group) pairs of one
+// sequence. *Segments* are 512 absolute positions: scores, maximum, exponentials, their sum, the weighted sum of
+// values; then the segments of a tile are merged in order. All orders depend on the query's position alone. With many
+// tiles (prefill) a task is a tile of 64 rows and all its segments; with few (decode at depth) a task is one segment of
+// a tile of 16, and parts are merged after. Both give the same bits.
 //
-// An E4M3 cache holds keys and values divided by a scale each. The keys' goes into the query, the values' is applied to
-// the output, so that a key or value costs its conversion and nothing else, and the chain has one form for all dtypes.
+// With a BF16 or E4M3 cache, queries and weights are rounded to BF16, scores, exponentials and sums are F32; with an
+// F32 cache all is F32. An E4M3 cache holds keys and values divided by a scale each. The keys' goes into the query, the
+// values' is applied to the output.
 //
 // Moves each key and value once a tile: bound by memory for one token, by the multiply-add units for full tiles.
 #include <algorithm>
@@ -20,121 +23,20 @@
 
 #include "runtime/cpu/kernels/argument_reader.h"
 #include "runtime/cpu/kernels/kernels.h"
+#include "runtime/cpu/kernels/linear.h"
 #include "runtime/cpu/thread_pool.h"
+#include "runtime/plan/layout.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "runtime/cpu/kernels/attention.cc"
-#include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 #include "runtime/cpu/kernels/vector-inl.h"
-
-#ifndef RUNTIME_CPU_KERNELS_ATTENTION_ONCE_
-#define RUNTIME_CPU_KERNELS_ATTENTION_ONCE_
-namespace nemotron::runtime::cpu {
-
-constexpr int64_t kTileRows = 16;
-constexpr int64_t kSegmentKeys = 512;
-constexpr int64_t kKeyBlock = 16;      // page_tokens is a multiple of it
-constexpr int64_t kPrefetchKeys = 32;  // ahead of those in use; the best of 16, 32, 48, 64 and 128
-
-/// One segment of keys for one tile of queries.
-struct SegmentRun {
-  const float* queries;   // [rows][head_dim], scaled
-  const int64_t* limits;  // [rows], keys of this segment that the row may see, at least 0
-  int64_t num_rows, head_dim, page_tokens;
-  DType dtype;                     // of the cache
-  std::byte* const* pages;         // of the segment's first position
-  int64_t first_offset;            // of the segment's first position in that page, a multiple of kKeyBlock
-  int64_t key_bytes, value_bytes;  // from the start of a page to keys and values of this head
-  float* scores;                   // [rows][kSegmentKeys]
-  float* maximum;                  // [rows] result: -inf where the row sees no key
-  float* sum;                      // [rows] result
-  float* mixed;                    // [rows][head_dim] result
-};
-
-}  // namespace nemotron::runtime::cpu
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace nemotron::runtime::cpu {
 namespace HWY_NAMESPACE {
 
-/// How the cache is read, exactly.
-struct F32Cache {
-  using Element = float;
-  static HWY_INLINE FloatVector Load(const float* p, int64_t n) { return LoadUpTo(p, n); }
-};
-struct BF16Cache {
-  using Element = uint16_t;
-  static HWY_INLINE FloatVector Load(const uint16_t* p, int64_t n) { return LoadBF16UpTo(p, n); }
-};
-struct E4M3Cache {
-  using Element = uint8_t;
-  static HWY_INLINE FloatVector Load(const uint8_t* p, int64_t n) { return LoadE4M3UpTo(p, n); }
-};
-
-/// Scores of kRows queries against 16 keys, whose dimension i lies at keys + i * stride.
-template <typename Cache, int kRows>
-void ScoreRows(const float* queries, const typename Cache::Element* keys, int64_t stride, int64_t head_dim,
-               float* scores) {
-  constexpr int kVectors = kKeyBlock / kLanes;
-  FloatVector sums[kRows][kVectors];
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) {
-      sums[r][v] = hn::Zero(kFloats);
-    }
-  }
-  for (int64_t i = 0; i < head_dim; ++i) {
-    for (int v = 0; v < kVectors; ++v) {
-      const FloatVector key = Cache::Load(keys + i * stride + v * kLanes, kLanes);
-      for (int r = 0; r < kRows; ++r) {
-        sums[r][v] = hn::MulAdd(hn::Set(kFloats, queries[r * head_dim + i]), key, sums[r][v]);
-      }
-    }
-  }
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) {
-      hn::StoreU(sums[r][v], kFloats, scores + r * kSegmentKeys + v * kLanes);
-    }
-  }
-}
-
-/// mixed [kRows][head_dim] += weights[r][first .. last) * values [last][head_dim], key after key; an element's chain is
-/// the same for any kRows.
-template <typename Cache, int kRows>
-void MixRows(const float* weights, const typename Cache::Element* values, int64_t first, int64_t last, int64_t head_dim,
-             float* mixed) {
-  const auto mix = [&]<int kVectors>(int64_t i, int64_t n) HWY_ATTR {  // the last vector has n elements
-    FloatVector sums[kRows][kVectors];
-    for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < kVectors; ++v) {
-        sums[r][v] = LoadUpTo(mixed + r * head_dim + i + v * kLanes, n);
-      }
-    }
-    for (int64_t j = first; j < last; ++j) {
-      for (int v = 0; v < kVectors; ++v) {
-        const FloatVector value = Cache::Load(values + j * head_dim + i + v * kLanes, n);
-        for (int r = 0; r < kRows; ++r) {
-          sums[r][v] = hn::MulAdd(hn::Set(kFloats, weights[r * kSegmentKeys + j]), value, sums[r][v]);
-        }
-      }
-    }
-    for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < kVectors; ++v) {
-        StoreUpTo(sums[r][v], mixed + r * head_dim + i + v * kLanes, n);
-      }
-    }
-  };
-  int64_t i = 0;
-  for (; i + 2 * kLanes <= head_dim; i += 2 * kLanes) {
-    mix.template operator()<2>(i, kLanes);
-  }
-  for (; i < head_dim; i += kLanes) {
-    mix.template operator()<1>(i, head_dim - i);
-  }
-}
-
-/// Rounds a run to the type of the cache, nearest even; for E4M3 it is divided by `scale` first.
+/// Rounds a run to the type of a cache, nearest even; for E4M3 it is divided by `scale` first.
 void Narrow(const float* from, DType dtype, float scale, int64_t size, std::byte* to) {
   if (dtype == DType::kF8E4M3) {
     const FloatVector divisor = hn::Set(kFloats, scale);
@@ -153,22 +55,6 @@ void Narrow(const float* from, DType dtype, float scale, int64_t size, std::byte
   }
 }
 
-/// Calls f.operator()<kRows>(row) for runs of rows that share what they read.
-template <typename Function>
-void ForRowRuns(int64_t num_rows, const Function& f) {
-  constexpr int kMost = kLanes >= 16 ? 8 : 4;  // 8 x 2 vectors of sums fit the 32 registers of AVX-512
-  int64_t row = 0;
-  for (; row + kMost <= num_rows; row += kMost) {
-    f.template operator()<kMost>(row);
-  }
-  for (; row + 4 <= num_rows; row += 4) {
-    f.template operator()<4>(row);
-  }
-  for (; row < num_rows; ++row) {
-    f.template operator()<1>(row);
-  }
-}
-
 /// -inf of nothing.
 float Maximum(const float* values, int64_t count) {
   FloatVector maxima = hn::Set(kFloats, -std::numeric_limits<float>::infinity());
@@ -183,81 +69,41 @@ float Maximum(const float* values, int64_t count) {
   return maximum;
 }
 
-template <typename Cache>
-void RunSegmentOf(const SegmentRun& run) {
-  using Element = typename Cache::Element;
-  const int64_t head_dim = run.head_dim, keys = *std::max_element(run.limits, run.limits + run.num_rows);
-  const auto element_at = [&](int64_t key, int64_t bytes) {
-    return reinterpret_cast<const Element*>(run.pages[(run.first_offset + key) / run.page_tokens] + bytes);
-  };
-  const auto slot_of = [&](int64_t key) { return (run.first_offset + key) % run.page_tokens; };
-  // A page holds 8 KiB or so of a head in one place: too little for the machine to guess the next. Blocks are counted
-  // over the keys and then the values.
-  const int64_t end = (keys + kKeyBlock - 1) / kKeyBlock * kKeyBlock;
-  const auto prefetch = [&](int64_t block) {
-    if (block < end) {
-      const Element* row = element_at(block, run.key_bytes) + slot_of(block);
-      for (int64_t i = 0; i < head_dim; ++i) {
-        hwy::Prefetch(row + i * run.page_tokens);
-      }
-    } else if (block < end * 2) {
-      block -= end;
-      const Element* row = element_at(block, run.value_bytes) + slot_of(block) * head_dim;
-      for (int64_t i = 0; i < kKeyBlock * head_dim; i += 64 / sizeof(Element)) {
-        hwy::Prefetch(row + i);
-      }
+/// weights[i] = exp(scores[i] - maximum) for i < count, 0 up to `padded`; returns their sum. Weights may be scores.
+template <typename Weight>
+float Exponentials(const float* scores, float maximum, int64_t count, int64_t padded, Weight* weights) {
+  const FloatVector top = hn::Set(kFloats, maximum);
+  const float sum = SumVectors(count, [&](int64_t i, int64_t n) {
+    const FloatVector x = hn::Sub(LoadUpTo(scores + i, n), top);
+    FloatVector weight = hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(kFloats, x));  // Exp alone makes 0 of a NaN
+    if (n < kLanes) {
+      weight = hn::IfThenElseZero(hn::FirstN(kFloats, n), weight);
     }
-  };
-  for (int64_t key = 0; key < keys; key += kKeyBlock) {
-    const Element* block = element_at(key, run.key_bytes) + slot_of(key);
-    prefetch(key + kPrefetchKeys);
-    ForRowRuns(run.num_rows, [&]<int kRows>(int64_t row) {
-      ScoreRows<Cache, kRows>(run.queries + row * head_dim, block, run.page_tokens, head_dim,
-                              run.scores + row * kSegmentKeys + key);
-    });
-  }
-  for (int64_t r = 0; r < run.num_rows; ++r) {
-    float* scores = run.scores + r * kSegmentKeys;
-    const int64_t count = run.limits[r];
-    const float maximum = Maximum(scores, count);
-    const FloatVector top = hn::Set(kFloats, maximum);
-    run.maximum[r] = maximum;
-    run.sum[r] = SumVectors(count, [&](int64_t j, int64_t n) {
-      const FloatVector x = hn::Sub(LoadUpTo(scores + j, n), top);
-      FloatVector p = hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(kFloats, x));  // Exp alone makes 0 of a NaN
-      if (n < kLanes) {
-        p = hn::IfThenElseZero(hn::FirstN(kFloats, n), p);
-      }
-      StoreUpTo(p, scores + j, n);
-      return p;
-    });
-    std::fill_n(run.mixed + r * run.head_dim, run.head_dim, 0.0f);
-  }
-  for (int64_t key = 0; key < keys; key += kKeyBlock) {
-    const Element* block = element_at(key, run.value_bytes) + slot_of(key) * head_dim;
-    prefetch(end + key + kPrefetchKeys);
-    ForRowRuns(run.num_rows, [&]<int kRows>(int64_t row) {
-      const auto count = [&](int64_t r) { return std::clamp<int64_t>(run.limits[r] - key, 0, kKeyBlock); };
-      const float* weights = run.scores + row * kSegmentKeys + key;
-      float* mixed = run.mixed + row * head_dim;
-      const int64_t common = count(row);  // a later row sees as many or more
-      MixRows<Cache, kRows>(weights, block, 0, common, head_dim, mixed);
-      for (int r = 1; r < kRows; ++r) {
-        MixRows<Cache, 1>(weights + r * kSegmentKeys, block, common, count(row + r), head_dim, mixed + r * head_dim);
-      }
-    });
-  }
+    if constexpr (sizeof(Weight) == sizeof(float)) {
+      StoreUpTo(weight, weights + i, n);
+    } else {
+      weight = RoundToBF16(weight);
+      StoreBF16UpTo(weight, weights + i, n);
+    }
+    return weight;
+  });
+  std::fill(weights + count, weights + padded, Weight{0});
+  return sum;
 }
 
-void RunSegment(const SegmentRun& run) {
-  switch (run.dtype) {
-    case DType::kF8E4M3:
-      return RunSegmentOf<E4M3Cache>(run);
-    case DType::kBF16:
-      return RunSegmentOf<BF16Cache>(run);
-    default:
-      return RunSegmentOf<F32Cache>(run);
-  }
+float ExponentialsF32(const float* scores, float maximum, int64_t count, int64_t padded, float* weights) {
+  return Exponentials(scores, maximum, count, padded, weights);
+}
+float ExponentialsBF16(const float* scores, float maximum, int64_t count, int64_t padded, uint16_t* weights) {
+  return Exponentials(scores, maximum, count, padded, weights);
+}
+
+/// y = y * old_scale + x * scale.
+void ScaledAdd(float* y, float old_scale, const float* x, float scale, int64_t size) {
+  const FloatVector a = hn::Set(kFloats, old_scale), b = hn::Set(kFloats, scale);
+  ForVectors(size, [&](int64_t i, int64_t n) {
+    StoreUpTo(hn::MulAdd(LoadUpTo(x + i, n), b, hn::Mul(LoadUpTo(y + i, n), a)), y + i, n);
+  });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -269,12 +115,29 @@ namespace nemotron::runtime::cpu {
 namespace {
 
 HWY_EXPORT(Narrow);
-HWY_EXPORT(RunSegment);
+HWY_EXPORT(Maximum);
+HWY_EXPORT(ExponentialsF32);
+HWY_EXPORT(ExponentialsBF16);
+HWY_EXPORT(ScaledAdd);
 
-/// Pairs of tile and segment whose results are kept at once.
-constexpr int64_t kPairsAtOnce = 256;
-/// Tiles that may be under way at once: those of a run and the one that began in the run before.
-constexpr int64_t kTilesAtOnce = kPairsAtOnce + 1;
+constexpr int64_t kSegmentKeys = 512;
+constexpr int64_t kManyRows = 64, kFewRows = 16;  // of a tile
+constexpr int64_t kPartRows = 4096;               // of parts that are kept at once
+/// Tiles of few rows that may be under way at once: those of a run of parts and the one that began in the run before.
+constexpr int64_t kTilesAtOnce = kPartRows / kFewRows + 1;
+
+/// Query rows [first_row, first_row + num_rows) of a key/value head.
+struct Tile {
+  const SequenceStep* sequence;
+  int64_t kv_head, first_row, num_rows;
+};
+
+/// What a segment, or several, have come to: [rows] maxima, [rows] sums, [rows][head_dim, padded] mixtures.
+struct Part {
+  float* maximum;
+  float* sum;
+  float* mixed;
+};
 
 class Attention : public PreparedDispatch {
  public:
@@ -284,65 +147,63 @@ class Attention : public PreparedDispatch {
   float key_scale = 1, value_scale = 1;  // what the cache holds is to be multiplied by them
   float query_scale = 1;                 // scale * key_scale
   int num_threads = 1;
+  const LinearKernels* kernels = nullptr;
 
   int64_t ScratchBytes() const override {
-    return (num_threads * ThreadFloats() + (kPairsAtOnce + kTilesAtOnce) * PartFloats()) *
-           static_cast<int64_t>(sizeof(float));
+    return num_threads * ThreadBytes() + (kPartRows + kTilesAtOnce * kFewRows) * PartRowBytes();
   }
 
   void Run(const StepContext& step) const override {
     StoreKeysAndValues(step);
-    // Pairs are numbered tile by tile, segment by segment, and done in runs of kPairsAtOnce; after a run its parts are
-    // merged in order.
-    Cursor cursor(*this, step);
-    while (!cursor.Done()) {
-      Cursor next = cursor;
-      Pair pairs[kPairsAtOnce];
-      int64_t count = 0;
-      for (; count < kPairsAtOnce && !next.Done(); ++count, next.Advance()) {
-        pairs[count] = next.pair();
-      }
-      step.pool->ParallelFor(count, [&](int64_t i, int thread) { RunPair(step, pairs[i], Part(step, i), thread); });
-      // One task a tile; a task starts where the pair is the first of its tile in this run.
-      step.pool->ParallelFor(count, [&](int64_t i, int) {
-        if (i > 0 && pairs[i].tile == pairs[i - 1].tile) {
-          return;
-        }
-        for (int64_t j = i; j < count && pairs[j].tile == pairs[i].tile; ++j) {
-          Merge(step, pairs[j], Part(step, j));
-        }
-      });
-      cursor = next;
+    int64_t many = 0;
+    for (const SequenceStep& sequence : step.sequences) {
+      many += num_kv_heads * (Rows(sequence) / kManyRows);
     }
+    many >= 4 * step.pool->num_threads() ? RunTiles(step) : RunSegments(step);
   }
 
  private:
-  struct Pair {
-    const SequenceStep* sequence;
-    int64_t tile;  // number over the step
-    int64_t kv_head;
-    int64_t first_row;  // of the tile: rows are (token, head in group) pairs of the sequence
-    int64_t num_rows;
-    int64_t segment, num_segments;
+  /// A task: `tile` of number `tile_index`, one segment or all.
+  struct Item {
+    Tile tile;
+    int64_t tile_index, segment, num_segments;
   };
 
-  /// Walks all pairs of a step.
+  /// Keys [key, key + count) of a segment, `count` a multiple of 16 or up to the last; they begin at `slot` of a page.
+  struct PageRun {
+    const std::byte* page;
+    int64_t key_bytes, value_bytes;  // from the page to keys and values of the head
+    int64_t key, count, slot;
+    const std::byte* Keys(const Attention& attention) const {
+      return page + key_bytes + slot * attention.PaddedDim() * SizeOf(attention.cache.dtype);
+    }
+    const std::byte* Values(const Attention& attention) const {
+      return page + value_bytes + slot * kPanelRows * SizeOf(attention.cache.dtype);
+    }
+  };
+
+  /// Walks all tiles of a step, of at most `tile_rows`, and their segments.
   class Cursor {
    public:
-    Cursor(const Attention& attention, const StepContext& step) : attention_(&attention), step_(&step) {}
+    Cursor(const Attention& attention, const StepContext& step, int64_t tile_rows)
+        : attention_(&attention), step_(&step), tile_rows_(tile_rows) {}
     bool Done() const { return sequence_ == step_->sequences.size(); }
-    Pair pair() const {
+    Item item() const {
       const SequenceStep& sequence = step_->sequences[sequence_];
-      return {&sequence, tile_, kv_head_, row_, std::min(kTileRows, Rows() - row_), segment_, NumSegments()};
+      const int64_t rows = std::min(tile_rows_, attention_->Rows(sequence) - row_);
+      const int64_t last_token = (row_ + rows - 1) / attention_->GroupSize();
+      return {{&sequence, kv_head_, row_, rows}, tile_, segment_, (sequence.position + last_token) / kSegmentKeys + 1};
     }
-    void Advance() {
-      if (++segment_ < NumSegments()) {
-        return;
+    void NextSegment() {
+      if (++segment_ == item().num_segments) {
+        NextTile();
       }
+    }
+    void NextTile() {
       segment_ = 0;
       ++tile_;
-      row_ += kTileRows;
-      if (row_ < Rows()) {
+      row_ += tile_rows_;
+      if (row_ < attention_->Rows(step_->sequences[sequence_])) {
         return;
       }
       row_ = 0;
@@ -353,128 +214,336 @@ class Attention : public PreparedDispatch {
     }
 
    private:
-    int64_t Rows() const { return step_->sequences[sequence_].num_tokens * attention_->GroupSize(); }
-    int64_t NumSegments() const {
-      const int64_t last_row = std::min(row_ + kTileRows, Rows()) - 1;
-      return (step_->sequences[sequence_].position + last_row / attention_->GroupSize()) / kSegmentKeys + 1;
-    }
     const Attention* attention_;
     const StepContext* step_;
+    int64_t tile_rows_;
     size_t sequence_ = 0;
     int64_t tile_ = 0, kv_head_ = 0, row_ = 0, segment_ = 0;
   };
 
   int64_t GroupSize() const { return num_heads / num_kv_heads; }
-  int64_t PartFloats() const { return kTileRows * (2 + (head_dim + 15) / 16 * 16); }  // maximum, sum, mixed
-  int64_t ThreadFloats() const { return kTileRows * (head_dim + kSegmentKeys); }      // queries, scores
-  float* Part(const StepContext& step, int64_t i) const {
-    return reinterpret_cast<float*>(step.scratch) + num_threads * ThreadFloats() + i * PartFloats();
+  int64_t Rows(const SequenceStep& sequence) const { return sequence.num_tokens * GroupSize(); }
+  bool InBF16() const { return cache.dtype != DType::kF32; }
+  int64_t PaddedDim() const { return KvCacheHeadDim(head_dim); }
+  int64_t OperandBytes() const { return InBF16() ? 2 : 4; }
+
+  // Scratch of a thread: queries, scores, weights in BF16, the part of a segment, a group of k of values.
+  int64_t QueryBytes() const { return kManyRows * PaddedDim() * OperandBytes(); }
+  int64_t ScoreBytes() const { return kManyRows * std::max(kSegmentKeys, PaddedDim()) * 4; }
+  static constexpr int64_t kWeightBytes = kManyRows * kSegmentKeys * 2;
+  int64_t TailBytes() const { return InBF16() ? PaddedDim() * 4 : 0; }
+  int64_t PartRowBytes() const { return (2 + PaddedDim()) * static_cast<int64_t>(sizeof(float)); }
+  int64_t ThreadBytes() const {
+    return RoundUp64(QueryBytes() + ScoreBytes() + kWeightBytes + kManyRows * PartRowBytes() + TailBytes());
   }
-  float* TileResult(const StepContext& step, int64_t tile) const {
-    return Part(step, kPairsAtOnce + tile % kTilesAtOnce);
+  std::byte* ThreadScratch(const StepContext& step, int thread) const { return step.scratch + thread * ThreadBytes(); }
+  Part MakePart(std::byte* at, int64_t rows) const {
+    auto* floats = reinterpret_cast<float*>(at);
+    return {floats, floats + rows, floats + 2 * rows};
+  }
+  Part ThreadPart(const StepContext& step, int thread) const {
+    return MakePart(ThreadScratch(step, thread) + QueryBytes() + ScoreBytes() + kWeightBytes, kManyRows);
+  }
+  /// Part `i` of those of tiles of `rows` rows.
+  Part KeptPart(const StepContext& step, int64_t i, int64_t rows) const {
+    return MakePart(step.scratch + num_threads * ThreadBytes() + i * rows * PartRowBytes(), rows);
+  }
+  Part TileResult(const StepContext& step, int64_t tile) const {
+    return KeptPart(step, kPartRows / kFewRows + tile % kTilesAtOnce, kFewRows);
   }
 
   /// Bytes from the start of a page to the keys (values) of a head.
   int64_t KeyBytes(int64_t kv_head) const {
-    return cache.offset_bytes * page_tokens + kv_head * head_dim * page_tokens * SizeOf(cache.dtype);
+    return (cache.offset_bytes + kv_head * PaddedDim() * SizeOf(cache.dtype)) * page_tokens;
   }
   int64_t ValueBytes(int64_t kv_head) const { return KeyBytes(num_kv_heads + kv_head); }
 
-  /// `narrow`: room for a head's keys, head_dim elements.
+  /// `narrow`: room for a head's keys, head_dim elements. The first token of a panel clears it: a matrix product reads
+  /// whole groups of k, and nothing of a sequence that used the page before may stay.
   template <typename Element>
   void StoreToken(const StepContext& step, const SequenceStep& sequence, int64_t i, Element* narrow) const {
-    const int64_t position = sequence.position + i, slot = position % page_tokens;
+    const int64_t position = sequence.position + i, slot = position % page_tokens, padded = PaddedDim();
     std::byte* page = sequence.pages[position / page_tokens];
-    const float* keys = step.At<const float>(key, sequence.first_token + i);
-    const float* values = step.At<const float>(value, sequence.first_token + i);
     for (int64_t h = 0; h < num_kv_heads; ++h) {
-      HWY_DYNAMIC_DISPATCH(Narrow)
-      (keys + h * head_dim, cache.dtype, key_scale, head_dim, reinterpret_cast<std::byte*>(narrow));
-      Element* cached_keys = reinterpret_cast<Element*>(page + KeyBytes(h)) + slot;
-      for (int64_t d = 0; d < head_dim; ++d) {
-        cached_keys[d * page_tokens] = narrow[d];
+      auto* keys = reinterpret_cast<Element*>(page + KeyBytes(h));
+      auto* values = reinterpret_cast<Element*>(page + ValueBytes(h));
+      if (slot % kPanelRows == 0) {
+        std::fill_n(keys + slot * padded, kPanelRows * padded, Element{0});
+        for (int64_t d = 0; d < padded; d += kPanelRows) {
+          std::fill_n(values + d * page_tokens + slot * kPanelRows, kPanelRows * kPanelRows, Element{0});
+        }
       }
-      HWY_DYNAMIC_DISPATCH(Narrow)
-      (values + h * head_dim, cache.dtype, value_scale, head_dim,
-       page + ValueBytes(h) + slot * head_dim * static_cast<int64_t>(sizeof(Element)));
+      const auto store = [&](const BufferArgument& from, float scale, const auto& to) {
+        HWY_DYNAMIC_DISPATCH(Narrow)
+        (step.At<const float>(from, sequence.first_token + i) + h * head_dim, cache.dtype, scale, head_dim,
+         reinterpret_cast<std::byte*>(narrow));
+        for (int64_t d = 0; d < head_dim; ++d) {
+          to(d) = narrow[d];
+        }
+      };
+      store(key, key_scale,
+            [&](int64_t d) -> Element& { return keys[PanelElementIndex(cache.dtype, padded, slot, d)]; });
+      store(value, value_scale,
+            [&](int64_t d) -> Element& { return values[PanelElementIndex(cache.dtype, page_tokens, d, slot)]; });
     }
   }
 
+  /// A task has the tokens of one panel.
   void StoreKeysAndValues(const StepContext& step) const {
-    constexpr int64_t kTokensPerTask = 16;
+    constexpr int64_t kTokensPerTask = kPanelRows;
     for (const SequenceStep& sequence : step.sequences) {
-      step.pool->ParallelFor((sequence.num_tokens + kTokensPerTask - 1) / kTokensPerTask, [&](int64_t task,
-                                                                                              int thread) {
-        float* narrow = reinterpret_cast<float*>(step.scratch) + thread * ThreadFloats();
-        for (int64_t i = task * kTokensPerTask; i < std::min(sequence.num_tokens, (task + 1) * kTokensPerTask); ++i) {
+      const int64_t first_run = sequence.position / kTokensPerTask;
+      const int64_t last_run = (sequence.position + sequence.num_tokens - 1) / kTokensPerTask;
+      step.pool->ParallelFor(last_run - first_run + 1, [&](int64_t task, int thread) {
+        std::byte* narrow = ThreadScratch(step, thread);
+        const int64_t run = (first_run + task) * kTokensPerTask - sequence.position;
+        for (int64_t i = std::max<int64_t>(run, 0); i < std::min(sequence.num_tokens, run + kTokensPerTask); ++i) {
           if (cache.dtype == DType::kF8E4M3) {
             StoreToken(step, sequence, i, reinterpret_cast<uint8_t*>(narrow));
           } else if (cache.dtype == DType::kBF16) {
             StoreToken(step, sequence, i, reinterpret_cast<uint16_t*>(narrow));
           } else {
-            StoreToken(step, sequence, i, narrow);
+            StoreToken(step, sequence, i, reinterpret_cast<float*>(narrow));
           }
         }
       });
     }
   }
 
-  void RunPair(const StepContext& step, const Pair& pair, float* part, int thread) const {
-    const SequenceStep& sequence = *pair.sequence;
-    float* queries = reinterpret_cast<float*>(step.scratch) + thread * ThreadFloats();
-    int64_t limits[kTileRows];
-    for (int64_t r = 0; r < pair.num_rows; ++r) {
-      const int64_t token = (pair.first_row + r) / GroupSize();
-      const int64_t head = pair.kv_head * GroupSize() + (pair.first_row + r) % GroupSize();
-      const float* from = step.At<const float>(query, sequence.first_token + token) + head * head_dim;
-      std::transform(from, from + head_dim, queries + r * head_dim, [&](float q) { return q * query_scale; });
-      limits[r] = std::clamp<int64_t>(sequence.position + token + 1 - pair.segment * kSegmentKeys, 0, kSegmentKeys);
+  /// Many tiles: a task does all of a tile.
+  void RunTiles(const StepContext& step) const {
+    constexpr int64_t kAtOnce = kPartRows / kManyRows;
+    Cursor cursor(*this, step, kManyRows);
+    while (!cursor.Done()) {
+      Item items[kAtOnce];
+      int64_t count = 0;
+      for (; count < kAtOnce && !cursor.Done(); cursor.NextTile()) {
+        items[count++] = cursor.item();
+      }
+      step.pool->ParallelFor(count, [&](int64_t i, int thread) {
+        const Item& item = items[i];
+        const Part result = KeptPart(step, i, kManyRows), next = ThreadPart(step, thread);
+        LoadQueries(step, item.tile, ThreadScratch(step, thread));
+        for (int64_t segment = 0; segment < item.num_segments; ++segment) {
+          RunSegment(step, item.tile, segment, thread, segment == 0 ? result : next);
+          if (segment != 0) {
+            Merge(result, next, item.tile.num_rows);
+          }
+        }
+        WriteOutput(step, item.tile, result);
+      });
     }
-    SegmentRun run;
-    run.queries = queries;
-    run.limits = limits;
-    run.num_rows = pair.num_rows;
-    run.head_dim = head_dim;
-    run.page_tokens = page_tokens;
-    run.dtype = cache.dtype;
-    run.pages = sequence.pages.data() + pair.segment * kSegmentKeys / page_tokens;
-    run.first_offset = pair.segment * kSegmentKeys % page_tokens;
-    run.key_bytes = KeyBytes(pair.kv_head);
-    run.value_bytes = ValueBytes(pair.kv_head);
-    run.scores = queries + kTileRows * head_dim;
-    run.maximum = part;
-    run.sum = part + kTileRows;
-    run.mixed = part + 2 * kTileRows;
-    HWY_DYNAMIC_DISPATCH(RunSegment)(run);
   }
 
-  /// Adds one segment to the tile's result, and writes the output after the last.
-  void Merge(const StepContext& step, const Pair& pair, const float* part) const {
-    float* result = TileResult(step, pair.tile);
-    for (int64_t r = 0; r < pair.num_rows; ++r) {
-      float &maximum = result[r], &sum = result[kTileRows + r];
-      float* mixed = result + 2 * kTileRows + r * head_dim;
-      const float* part_mixed = part + 2 * kTileRows + r * head_dim;
-      const float part_maximum = part[r], part_sum = part[kTileRows + r];
-      if (pair.segment == 0) {
-        maximum = part_maximum;
-        sum = part_sum;
-        std::copy(part_mixed, part_mixed + head_dim, mixed);
-      } else if (part_sum != 0) {  // a row that sees nothing of this segment stays as it is; a NaN is no nothing
-        const float top = std::max(maximum, part_maximum);
-        const float old_scale = std::exp(maximum - top), part_scale = std::exp(part_maximum - top);
-        maximum = top;
-        sum = sum * old_scale + part_sum * part_scale;
-        for (int64_t d = 0; d < head_dim; ++d) {
-          mixed[d] = mixed[d] * old_scale + part_mixed[d] * part_scale;
+  /// Few tiles: a task does one segment. Pairs of tile and segment are done in runs; after a run its parts are merged.
+  void RunSegments(const StepContext& step) const {
+    constexpr int64_t kAtOnce = kPartRows / kFewRows;
+    Cursor cursor(*this, step, kFewRows);
+    while (!cursor.Done()) {
+      Item items[kAtOnce];
+      int64_t count = 0;
+      for (; count < kAtOnce && !cursor.Done(); cursor.NextSegment()) {
+        items[count++] = cursor.item();
+      }
+      step.pool->ParallelFor(count, [&](int64_t i, int thread) {
+        LoadQueries(step, items[i].tile, ThreadScratch(step, thread));
+        RunSegment(step, items[i].tile, items[i].segment, thread, KeptPart(step, i, kFewRows));
+      });
+      // One task a tile; a task starts where the pair is the first of its tile in this run.
+      step.pool->ParallelFor(count, [&](int64_t i, int) {
+        if (i > 0 && items[i].tile_index == items[i - 1].tile_index) {
+          return;
         }
+        for (int64_t j = i; j < count && items[j].tile_index == items[i].tile_index; ++j) {
+          MergeKept(step, items[j], KeptPart(step, j, kFewRows));
+        }
+      });
+    }
+  }
+
+  void MergeKept(const StepContext& step, const Item& item, const Part& part) const {
+    const Part result = TileResult(step, item.tile_index);
+    const int64_t rows = item.tile.num_rows;
+    if (item.segment == 0) {
+      std::copy_n(part.maximum, rows, result.maximum);
+      std::copy_n(part.sum, rows, result.sum);
+      std::copy_n(part.mixed, rows * PaddedDim(), result.mixed);
+    } else {
+      Merge(result, part, rows);
+    }
+    if (item.segment == item.num_segments - 1) {
+      WriteOutput(step, item.tile, result);
+    }
+  }
+
+  /// Rows of queries, scaled, as operands of the matrix kernels.
+  void LoadQueries(const StepContext& step, const Tile& tile, std::byte* scratch) const {
+    const int64_t padded = PaddedDim();
+    auto* scaled = reinterpret_cast<float*>(InBF16() ? scratch + QueryBytes() : scratch);  // scores come later
+    for (int64_t r = 0; r < tile.num_rows; ++r) {
+      const float* from = step.At<const float>(query, TokenOf(tile, r)) + HeadOf(tile, r) * head_dim;
+      float* row = scaled + r * padded;
+      for (int64_t i = 0; i < head_dim; ++i) {
+        row[i] = from[i] * query_scale;
       }
-      if (pair.segment == pair.num_segments - 1) {
-        const int64_t token = (pair.first_row + r) / GroupSize();
-        const int64_t head = pair.kv_head * GroupSize() + (pair.first_row + r) % GroupSize();
-        float* to = step.At<float>(output, pair.sequence->first_token + token) + head * head_dim;
-        std::transform(mixed, mixed + head_dim, to, [&](float x) { return x / sum * value_scale; });
+      std::fill(row + head_dim, row + padded, 0.0f);
+    }
+    if (InBF16()) {
+      kernels->round_to_bf16(scaled, tile.num_rows * padded, reinterpret_cast<uint16_t*>(scratch));
+    }
+  }
+  int64_t TokenOf(const Tile& tile, int64_t r) const {
+    return tile.sequence->first_token + (tile.first_row + r) / GroupSize();
+  }
+  int64_t HeadOf(const Tile& tile, int64_t r) const {
+    return tile.kv_head * GroupSize() + (tile.first_row + r) % GroupSize();
+  }
+
+  /// One segment of all rows of `tile`, whose queries the thread has loaded.
+  void RunSegment(const StepContext& step, const Tile& tile, int64_t segment, int thread, const Part& part) const {
+    int64_t limits[kManyRows];  // keys of this segment that the row may see, at least 0
+    for (int64_t r = 0; r < tile.num_rows; ++r) {
+      const int64_t position = tile.sequence->position + (tile.first_row + r) / GroupSize();
+      limits[r] = std::clamp<int64_t>(position + 1 - segment * kSegmentKeys, 0, kSegmentKeys);
+    }
+    // Of keys that a row may not see, the scores are dropped, but the values are multiplied by 0. Where that gives no 0
+    // each token goes alone, and with a copy of the last values.
+    const bool finite = HiddenValuesAreFinite(step, tile, limits[tile.num_rows - 1] - limits[0]);
+    for (int64_t row = 0, count = 0; row < tile.num_rows; row += count) {
+      count =
+          finite ? tile.num_rows : std::min(tile.num_rows - row, GroupSize() - (tile.first_row + row) % GroupSize());
+      RunRows(tile, segment, limits, row, count, finite, ThreadScratch(step, thread), part);
+    }
+  }
+
+  /// Whether the values are numbers, of which BF16 makes no infinity, of all tokens that rows of the tile may not see
+  /// but are multiplied by: the last `count` of the tile and those that share a group of k with its last.
+  bool HiddenValuesAreFinite(const StepContext& step, const Tile& tile, int64_t count) const {
+    const SequenceStep& sequence = *tile.sequence;
+    const int64_t last = TokenOf(tile, tile.num_rows - 1), interleave = PanelInterleave(cache.dtype);
+    const int64_t position = sequence.position + last - sequence.first_token;
+    const int64_t end = std::min(sequence.first_token + sequence.num_tokens, last + interleave - position % interleave);
+    bool finite = true;
+    for (int64_t token = last - count + 1; token < end; ++token) {
+      const float* from = step.At<const float>(value, token) + tile.kv_head * head_dim;
+      for (int64_t i = 0; i < head_dim; ++i) {
+        finite = finite && std::abs(from[i]) < 0x1.FFp127f;
       }
+    }
+    return finite;
+  }
+
+  /// Rows [row, row + count) of `tile`. `limits` ascend. `finite`: see RunSegment.
+  void RunRows(const Tile& tile, int64_t segment, const int64_t* limits, int64_t row, int64_t count, bool finite,
+               std::byte* scratch, const Part& part) const {
+    const int64_t keys = limits[row + count - 1], interleave = PanelInterleave(cache.dtype), padded = PaddedDim();
+    auto* scores = reinterpret_cast<float*>(scratch + QueryBytes());
+    auto* weights = reinterpret_cast<uint16_t*>(scratch + QueryBytes() + ScoreBytes());
+    LinearTile product = {};
+    product.num_rows = count;
+    product.depth = product.panel_depth = product.input_stride = padded;
+    product.input = scratch + row * padded * OperandBytes();
+    product.output_row_bytes = kSegmentKeys * static_cast<int64_t>(sizeof(float));
+    ForPages(tile, segment, keys, [&](const PageRun& run, const PageRun& next) {
+      product.num_panels = NumPanels(run.count);
+      product.num_columns = product.num_panels * kPanelRows;
+      product.panels = run.Keys(*this);
+      product.next = next.page != nullptr ? next.Keys(*this) : nullptr;
+      product.output = scores + run.key;
+      kernels->Run(cache.dtype, product);
+    });
+    const int64_t whole = (keys + interleave - 1) / interleave * interleave;
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t limit = limits[row + r];
+      float* of_row = scores + r * kSegmentKeys;
+      const float maximum = HWY_DYNAMIC_DISPATCH(Maximum)(of_row, limit);
+      part.maximum[row + r] = maximum;
+      part.sum[row + r] =
+          InBF16() ? HWY_DYNAMIC_DISPATCH(ExponentialsBF16)(of_row, maximum, limit, whole, weights + r * kSegmentKeys)
+                   : HWY_DYNAMIC_DISPATCH(ExponentialsF32)(of_row, maximum, limit, whole, of_row);
+    }
+    product.num_panels = padded / kPanelRows;
+    product.num_columns = padded;
+    product.panel_depth = page_tokens;
+    product.input_stride = kSegmentKeys;
+    product.output = part.mixed + row * padded;
+    product.output_row_bytes = padded * static_cast<int64_t>(sizeof(float));
+    std::fill_n(product.output, count * padded, 0.0f);
+    product.accumulate = true;
+    ForPages(tile, segment, keys, [&](const PageRun& run, const PageRun& next) {
+      const auto weights_of = [&](int64_t key) {
+        return InBF16() ? static_cast<const void*>(weights + key) : scores + key;
+      };
+      product.depth = std::min(run.count, (finite ? whole : keys / interleave * interleave) - run.key);
+      product.panels = run.Values(*this);
+      product.next = next.page != nullptr ? next.Values(*this) : nullptr;
+      product.input = weights_of(run.key);
+      kernels->Run(cache.dtype, product);
+      if (product.depth < std::min(run.count, whole - run.key)) {
+        product.input = weights_of(run.key + product.depth);
+        product.panels = CopyTail(run, keys - run.key, scratch + ThreadBytes() - TailBytes());
+        product.depth = product.panel_depth = interleave;
+        kernels->Run(cache.dtype, product);
+      }
+    });
+  }
+
+  /// The last group of k of the run's first `keys` values, zero after them, as panels of one group.
+  const std::byte* CopyTail(const PageRun& run, int64_t keys, std::byte* tail) const {
+    const int64_t interleave = PanelInterleave(cache.dtype), size = SizeOf(cache.dtype);
+    const int64_t first = keys / interleave * interleave;
+    std::fill_n(tail, TailBytes(), std::byte{0});
+    for (int64_t d = 0; d < head_dim; ++d) {
+      for (int64_t j = 0; first + j < keys; ++j) {
+        std::memcpy(tail + PanelElementIndex(cache.dtype, interleave, d, j) * size,
+                    run.Values(*this) + PanelElementIndex(cache.dtype, page_tokens, d, first + j) * size, size);
+      }
+    }
+    return tail;
+  }
+
+  /// Calls f(run, next run) for the pages of the segment's first `keys` keys; the run after the last has no page.
+  template <typename Function>
+  void ForPages(const Tile& tile, int64_t segment, int64_t keys, const Function& f) const {
+    const int64_t position = segment * kSegmentKeys;
+    const auto run_at = [&](int64_t key) {
+      const int64_t slot = (position + key) % page_tokens, in_page = page_tokens - slot;
+      const int64_t whole = (keys + kPanelRows - 1) / kPanelRows * kPanelRows;  // pages hold whole panels
+      return PageRun{key < keys ? tile.sequence->pages[(position + key) / page_tokens] : nullptr,
+                     KeyBytes(tile.kv_head),
+                     ValueBytes(tile.kv_head),
+                     key,
+                     std::min(in_page, whole - key),
+                     slot};
+    };
+    for (PageRun run = run_at(0); run.page != nullptr;) {
+      const PageRun next = run_at(run.key + run.count);
+      f(run, next);
+      run = next;
+    }
+  }
+
+  /// Adds a segment to those before it.
+  void Merge(const Part& result, const Part& part, int64_t rows) const {
+    const int64_t padded = PaddedDim();
+    for (int64_t r = 0; r < rows; ++r) {
+      if (part.sum[r] == 0) {
+        continue;  // a row that sees nothing of this segment stays as it is; a NaN is no nothing
+      }
+      const float top = std::max(result.maximum[r], part.maximum[r]);
+      const float old_scale = std::exp(result.maximum[r] - top), part_scale = std::exp(part.maximum[r] - top);
+      result.maximum[r] = top;
+      result.sum[r] = result.sum[r] * old_scale + part.sum[r] * part_scale;
+      HWY_DYNAMIC_DISPATCH(ScaledAdd)
+      (result.mixed + r * padded, old_scale, part.mixed + r * padded, part_scale, padded);
+    }
+  }
+
+  void WriteOutput(const StepContext& step, const Tile& tile, const Part& result) const {
+    for (int64_t r = 0; r < tile.num_rows; ++r) {
+      const float* mixed = result.mixed + r * PaddedDim();
+      float* to = step.At<float>(output, TokenOf(tile, r)) + HeadOf(tile, r) * head_dim;
+      std::transform(mixed, mixed + head_dim, to, [&](float x) { return x / result.sum[r] * value_scale; });
     }
   }
 };
@@ -517,11 +586,12 @@ PreparedOr PrepareAttention(const DispatchArguments& arguments) {
   args.Check(std::isfinite(scale), "scale is {}, expected a finite number", scale);
   args.Check(std::isfinite(attention->query_scale), "scale {} times key_scale {} exceeds F32", scale,
              attention->key_scale);
-  args.Check(arguments.page_tokens > 0 && arguments.page_tokens % kKeyBlock == 0,
-             "pages of {} tokens, expected a multiple of {}", arguments.page_tokens, kKeyBlock);
+  args.Check(arguments.page_tokens > 0 && arguments.page_tokens % kPanelRows == 0,
+             "pages of {} tokens, expected a multiple of {}", arguments.page_tokens, kPanelRows);
   RETURN_IF_ERROR(args.Finish());
   attention->page_tokens = arguments.page_tokens;
   attention->num_threads = arguments.num_threads;
+  attention->kernels = &GetLinearKernels(CurrentIsa());
   return attention;
 }
 

@@ -57,21 +57,14 @@ void PackedMatrix::Multiply(const std::byte* input, int64_t num_rows, int64_t fi
   tile.input_stride = InputRowBytes() / SizeOf(operand());
   tile.low_offset = split_ ? OperandRowBytes() / SizeOf(operand()) : 0;
   tile.panels = panels_ + first_panel * PanelElements(dtype_, k_) * SizeOf(dtype_);
-  tile.depth = PanelDepth(dtype_, k_);
+  tile.depth = tile.panel_depth = PanelDepth(dtype_, k_);
   tile.num_panels = num_panels;
   tile.num_rows = num_rows;
   tile.output = output + first_column;
   tile.output_row_bytes = output_row_bytes;
   tile.num_columns = std::min(n_ - first_column, num_panels * kPanelRows);
   tile.epilogue = epilogue.From(0, first_column);
-  switch (dtype_) {
-    case DType::kBF16:
-      return kernels_->bf16(tile);
-    case DType::kF8E4M3:
-      return kernels_->f8(tile);
-    default:
-      return kernels_->f32(tile);
-  }
+  kernels_->Run(dtype_, tile);
 }
 
 int64_t PanelsPerTask(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads) {

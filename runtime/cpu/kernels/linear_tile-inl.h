@@ -120,13 +120,13 @@ NEMOTRON_INLINE void RegisterTile(const LinearTile& tile, int64_t row, int64_t p
   constexpr int64_t kStep = StepOf(kFormat);
   const auto* input = static_cast<const Element*>(tile.input) + row * tile.input_stride;
   const char* weights = block.weights + panel * block.panel_bytes;
+  const bool goes_on = block.k_begin != 0 || tile.accumulate;
   typename Ops::Vector sums[kRows][kPanels];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
     for (int p = 0; p < kPanels; ++p) {
-      sums[r][p] =
-          block.k_begin == 0 ? Ops::Zero() : Ops::Load(OutputOf(tile, row + r, panel + p), ColumnsOf(tile, panel + p));
+      sums[r][p] = goes_on ? Ops::Load(OutputOf(tile, row + r, panel + p), ColumnsOf(tile, panel + p)) : Ops::Zero();
     }
   }
   const Ahead& ahead = block.ahead;
@@ -135,7 +135,7 @@ NEMOTRON_INLINE void RegisterTile(const LinearTile& tile, int64_t row, int64_t p
     for (due += ahead.bytes; fetched < due; fetched += 64) {
 #pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) {
-        Ops::Prefetch(ahead.weights + fetched + p * ahead.panel_bytes);
+        Ops::Prefetch(ahead.weights + fetched + (panel + p) * ahead.panel_bytes);
       }
     }
     const int64_t chunk_end = std::min(block.k_end, k_chunk + kAheadSteps * kStep);
@@ -181,12 +181,23 @@ inline void Finish(const LinearTile& tile, int64_t first_row, int64_t num_rows) 
   }
 }
 
+/// Panels that a register tile of at most `most` takes of those that remain: not 3 of 4, for one panel alone gives too
+/// few sums to hide the latency of the multiply-add.
+inline int64_t PanelsOfTile(int64_t remaining, int64_t most) {
+  return most == 3 && remaining == 4 ? 2 : std::min(remaining, most);
+}
+
 /// All panels of `tile` for rows [row, row + kRows).
 template <Format kFormat, int kRows, int kPanels>
 void RowTile(const LinearTile& tile, int64_t row, const Block& block) {
   int64_t panel = 0;
-  for (; panel + kPanels <= tile.num_panels; panel += kPanels) {
+  for (; PanelsOfTile(tile.num_panels - panel, kPanels) == kPanels; panel += kPanels) {
     RegisterTile<kFormat, kRows, kPanels>(tile, row, panel, block);
+  }
+  if constexpr (kPanels > 2) {
+    for (; panel + 2 <= tile.num_panels; panel += 2) {
+      RegisterTile<kFormat, kRows, 2>(tile, row, panel, block);
+    }
   }
   for (; panel < tile.num_panels; ++panel) {
     RegisterTile<kFormat, kRows, 1>(tile, row, panel, block);
@@ -207,12 +218,18 @@ void UpToRows(const LinearTile& tile, int64_t row, int64_t num_rows, const Block
   }
 }
 
-/// Panels [panel, panel + num_panels) of `tile`, as far as there are so many.
+/// Bytes from panel to panel.
+template <Format kFormat>
+int64_t PanelBytes(const LinearTile& tile) {
+  return tile.panel_depth * (64 / StepOf(kFormat));
+}
+
+/// Panels [panel, panel + num_panels) of `tile`.
 template <Format kFormat>
 LinearTile PanelsOf(const LinearTile& tile, int64_t panel, int64_t num_panels) {
   LinearTile part = tile;
-  part.panels = static_cast<const char*>(tile.panels) + panel * tile.depth * (64 / StepOf(kFormat));
-  part.num_panels = std::min(num_panels, tile.num_panels - panel);
+  part.panels = static_cast<const char*>(tile.panels) + panel * PanelBytes<kFormat>(tile);
+  part.num_panels = num_panels;
   part.output = tile.output + panel * kPanelRows;
   part.num_columns = std::min(tile.num_columns - panel * kPanelRows, part.num_panels * kPanelRows);
   part.epilogue = tile.epilogue.From(0, panel * kPanelRows);
@@ -241,31 +258,33 @@ void RunTileOf(const LinearTile& tile) {
   constexpr int64_t kBytes = 64 / StepOf(kFormat);  // of a panel, one k
   constexpr Format kMultiplied = kFormat == Format::kF8 ? Format::kBF16 : kFormat;
   const char* panels = static_cast<const char*>(tile.panels);
-  const int64_t panel_bytes = tile.depth * kBytes;
-  if (tile.num_rows == 1) {
-    return RowTile<kFormat, 1, Ops::kStreamPanels>(tile, 0, {0, tile.depth, panels, panel_bytes, {}});
-  }
+  const int64_t panel_bytes = PanelBytes<kFormat>(tile);
   if (tile.num_rows <= kRows) {
-    return UpToRows<kFormat, kRows>(tile, 0, tile.num_rows, {0, tile.depth, panels, panel_bytes, {}});
+    // Each vector in use fetches its like of the next run.
+    const Ahead ahead = {static_cast<const char*>(tile.next), panel_bytes, tile.next == nullptr ? 0 : 64 * kAheadSteps};
+    const Block all = {0, tile.depth, panels, panel_bytes, ahead};
+    return tile.num_rows == 1 ? RowTile<kFormat, 1, Ops::kStreamPanels>(tile, 0, all)
+                              : UpToRows<kFormat, kRows>(tile, 0, tile.num_rows, all);
   }
   alignas(64) char decoded[kFormat == Format::kF8 ? kPanels * kBlockDepth * 32 : 64];
   const int64_t groups = (tile.num_rows + kRows - 1) / kRows;
   for (int64_t k_begin = 0; k_begin < tile.depth; k_begin += kBlockDepth) {
     const int64_t k_end = std::min(tile.depth, k_begin + kBlockDepth);
     // Panels outside, rows inside: the panels of a tile are read from memory once a block and serve all rows.
-    for (int64_t panel = 0; panel < tile.num_panels; panel += kPanels) {
-      const LinearTile part = PanelsOf<kFormat>(tile, panel, kPanels);
+    for (int64_t panel = 0, count = 0; panel < tile.num_panels; panel += count) {
+      count = PanelsOfTile(tile.num_panels - panel, kPanels);
+      const LinearTile part = PanelsOf<kFormat>(tile, panel, count);
       Block block{k_begin, k_end, static_cast<const char*>(part.panels) + k_begin * kBytes, panel_bytes, {}};
       if constexpr (kFormat == Format::kF8) {
         DecodeBlock(block, part.num_panels, decoded);
       }
-      // Next come the panels after these; after the last the first again with the next block of k, or the next task.
-      const bool is_last = panel + kPanels >= tile.num_panels;
-      const int64_t next_k = !is_last             ? (panel + kPanels) * tile.depth + k_begin
-                             : k_end < tile.depth ? k_end
-                                                  : tile.num_panels * tile.depth;
+      // Next come the panels after these; after the last the first again with the next block of k, or the next run.
+      const char* next = panel + count < tile.num_panels ? panels + (panel + count) * panel_bytes + k_begin * kBytes
+                         : k_end < tile.depth            ? panels + k_end * kBytes
+                         : tile.next != nullptr          ? static_cast<const char*>(tile.next)
+                                                         : panels + tile.num_panels * panel_bytes;
       for (int64_t group = 0; group < groups; ++group) {
-        block.ahead = {panels + next_k * kBytes + (k_end - k_begin) * kBytes * group / groups, panel_bytes,
+        block.ahead = {next + (k_end - k_begin) * kBytes * group / groups, panel_bytes,
                        kBytes * StepOf(kMultiplied) * kAheadSteps / groups};
         UpToRows<kMultiplied, kRows>(part, group * kRows, std::min<int64_t>(kRows, tile.num_rows - group * kRows),
                                      block);

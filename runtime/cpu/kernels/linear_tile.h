@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "runtime/base/dtype.h"
 #include "runtime/cpu/cpu_info.h"
 
 namespace nemotron::runtime::cpu {
@@ -38,12 +39,15 @@ struct LinearTile {
   int64_t low_offset;    ///< BF16: elements from a row to the second number of each of its sums; 0: there is none
   const void* panels;    ///< first panel of the run
   int64_t depth;         ///< K, padded to the interleave
+  int64_t panel_depth;   ///< elements of k from panel to panel, at least `depth`
   int64_t num_panels;
   int64_t num_rows;
   float* output;  ///< element [first row][first column of the run]
   int64_t output_row_bytes;
-  int64_t num_columns;  ///< at most 16 * num_panels; columns past it are not written
-  Epilogue epilogue;    ///< of the first row and the first column of the run
+  int64_t num_columns;         ///< at most 16 * num_panels; columns past it are not written
+  Epilogue epilogue;           ///< of the first row and the first column of the run
+  bool accumulate = false;     ///< sums go on from what `output` holds; else from zero
+  const void* next = nullptr;  ///< panels to fetch meanwhile, as many as these; null: those that follow in memory
 };
 
 /// The matrix kernels of one instruction set. Every output is one chain of multiply-adds over k in ascending order
@@ -55,6 +59,11 @@ struct LinearKernels {
   void (*f8)(const LinearTile&);
   void (*round_to_bf16)(const float* input, int64_t size, uint16_t* output);  ///< nearest even
   void (*decode_f8)(const uint8_t* input, int64_t size, uint16_t* output);    ///< E4M3 to BF16, exactly
+
+  /// `tile` with panels of `dtype`.
+  void Run(DType dtype, const LinearTile& tile) const {
+    (dtype == DType::kBF16 ? bf16 : dtype == DType::kF8E4M3 ? f8 : f32)(tile);
+  }
 };
 
 /// The fastest that `isa` and this machine allow: with Isa::kAvx512Bf16 also of VBMI.

@@ -75,26 +75,8 @@ struct F32State {
 struct BF16State {
   using Element = uint16_t;
   static HWY_INLINE FloatVector Load(const uint16_t* p, int64_t n) { return LoadBF16UpTo(p, n); }
-  /// Of a rounded vector.
-  static HWY_INLINE void Store(FloatVector v, uint16_t* p, int64_t n) {
-    const auto halves = hn::TruncateTo(Halves(), hn::ShiftRight<16>(hn::BitCast(Words(), v)));
-    if (n >= kLanes) {
-      return hn::StoreU(halves, Halves(), p);
-    }
-    HWY_ALIGN uint16_t padded[kLanes];
-    hn::Store(halves, Halves(), padded);
-    std::memcpy(p, padded, n * sizeof(uint16_t));
-  }
-
-  /// The nearest BF16 numbers, ties to even, subnormals and overflow to infinity included. Infinities stay, and so do
-  /// the NaNs that arithmetic makes and those widened from BF16: only one whose bits 15 to 30 are all set becomes zero.
-  static HWY_INLINE FloatVector Round(FloatVector v) {
-    constexpr Words words;
-    const auto bits = hn::BitCast(words, v);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 1u));
-    const auto carried = hn::Add(hn::Add(bits, hn::Set(words, 0x7FFFu)), odd);
-    return hn::BitCast(kFloats, hn::And(carried, hn::Set(words, 0xFFFF0000u)));
-  }
+  static HWY_INLINE void Store(FloatVector v, uint16_t* p, int64_t n) { StoreBF16UpTo(v, p, n); }
+  static HWY_INLINE FloatVector Round(FloatVector v) { return RoundToBF16(v); }
 };
 
 /// Rows [row, row + kRows) of the state, vectors [first, first + kVectors) of each, over all tokens of the block.

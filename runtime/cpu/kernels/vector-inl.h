@@ -86,6 +86,27 @@ HWY_INLINE FloatVector LoadBF16UpTo(const uint16_t* p, int64_t n) {
   return widen(hn::Load(Halves(), padded));
 }
 
+/// The nearest BF16 numbers, ties to even, subnormals and overflow to infinity included. Infinities stay, and so do the
+/// NaNs that arithmetic makes and those widened from BF16: only one whose bits 15 to 30 are all set becomes zero.
+HWY_INLINE FloatVector RoundToBF16(FloatVector v) {
+  constexpr Words words;
+  const auto bits = hn::BitCast(words, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(words, 1u));
+  const auto carried = hn::Add(hn::Add(bits, hn::Set(words, 0x7FFFu)), odd);
+  return hn::BitCast(kFloats, hn::And(carried, hn::Set(words, 0xFFFF0000u)));
+}
+
+/// Stores the first `n` of kLanes rounded numbers.
+HWY_INLINE void StoreBF16UpTo(FloatVector v, uint16_t* p, int64_t n) {
+  const auto halves = hn::TruncateTo(Halves(), hn::ShiftRight<16>(hn::BitCast(Words(), v)));
+  if (n >= kLanes) {
+    return hn::StoreU(halves, Halves(), p);
+  }
+  HWY_ALIGN uint16_t padded[kLanes];
+  hn::Store(halves, Halves(), padded);
+  std::memcpy(p, padded, n * sizeof(uint16_t));
+}
+
 /// Rounds kLanes floats to E4M3: nearest even, saturating, NaN kept.
 HWY_INLINE void EncodeE4M3(FloatVector v, uint8_t* p) {
   constexpr Words words;

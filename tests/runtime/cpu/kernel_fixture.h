@@ -116,6 +116,9 @@ class KernelFixture {
     for (int64_t dim : shape) {
       bytes *= dim;
     }
+    if (kind == StateKind::kKvCache) {
+      bytes = bytes / shape.back() * KvCacheHeadDim(shape.back());
+    }
     int64_t& at = kind == StateKind::kKvCache ? page_bytes_per_token_ : slot_bytes_;
     at += 64;  // something else lies before it
     arguments.states[name] = {kind, dtype, shape, at};

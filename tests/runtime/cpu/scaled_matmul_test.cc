@@ -287,7 +287,7 @@ TEST(LinearKernels, SumsOfF8AreThoseOfBF16) {
         tile.input = input.data();
         tile.input_stride = kK;
         tile.panels = is_f8 ? static_cast<const void*>(f8.data) : bf16.data;
-        tile.depth = kK;
+        tile.depth = tile.panel_depth = kK;
         tile.num_panels = NumPanels(kN);
         tile.num_rows = rows;
         tile.output = outputs[is_f8].data();

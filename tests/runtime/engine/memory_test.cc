@@ -92,7 +92,7 @@ class FitMemoryTest : public ::testing::Test {
   StatusOr<MemoryReport> Fit(const EngineOptions& options, int64_t available) {
     return FitMemory(*plan_, options, *ResolveLimits(options), /*workspace_bytes=*/1000, available);
   }
-  // 64 bytes a token of cache, 448 bytes of slot, 8192 positions: 512 KiB of pages by default.
+  // 128 bytes a token of cache, 448 bytes of slot, 8192 positions: 1 MiB of pages by default.
   std::shared_ptr<const Plan> plan_ = testing::LoadTinyPlan({.max_position_embeddings = 8192});
   int64_t fixed_ = plan_->weight_bytes() + 8 * 448 + 1000;
 };
@@ -101,14 +101,14 @@ TEST_F(FitMemoryTest, CountsAll) {
   const auto report = Fit({}, 1 << 30);
   ASSERT_TRUE(report.ok());
   EXPECT_EQ(report->num_pages, 128);
-  EXPECT_EQ(report->page_bytes, 8192 * 64);
+  EXPECT_EQ(report->page_bytes, 8192 * 128);
   EXPECT_EQ(report->slot_bytes, 8 * 448);
-  EXPECT_EQ(report->total_bytes(), fixed_ + 8192 * 64);
+  EXPECT_EQ(report->total_bytes(), fixed_ + 8192 * 128);
   EXPECT_EQ(report->note, "");
 }
 
 TEST_F(FitMemoryTest, LowersTheDefaultContext) {
-  const auto report = Fit({}, fixed_ + 1000 * 64);
+  const auto report = Fit({}, fixed_ + 1000 * 128);
   ASSERT_TRUE(report.ok()) << report.status().message();
   EXPECT_EQ(report->num_pages, 15);
   EXPECT_THAT(report->note, HasSubstr("context lowered from 8192 to 960 tokens"));
@@ -116,13 +116,13 @@ TEST_F(FitMemoryTest, LowersTheDefaultContext) {
 }
 
 TEST_F(FitMemoryTest, RefusesATinyDefaultContext) {
-  const auto report = Fit({}, fixed_ + 100 * 64);
+  const auto report = Fit({}, fixed_ + 100 * 128);
   EXPECT_EQ(report.status().code(), StatusCode::kResourceExhausted);
   EXPECT_THAT(report.status().message(), HasSubstr("--max-sequences"));
 }
 
 TEST_F(FitMemoryTest, RefusesAContextThatWasAskedFor) {
-  const auto report = Fit({.context_tokens = 2048}, fixed_ + 1000 * 64);
+  const auto report = Fit({.context_tokens = 2048}, fixed_ + 1000 * 128);
   EXPECT_EQ(report.status().code(), StatusCode::kResourceExhausted);
   EXPECT_THAT(report.status().message(), HasSubstr("--context (at most 960 tokens fit)"));
   EXPECT_THAT(report.status().message(), HasSubstr("available"));

@@ -42,6 +42,7 @@ schema::DispatchT& Find(PlanT& plan, const std::string& kernel) {
 
 const Mutation kMutations[] = {
     {"version_0", [](PlanT& p) { p.version = 0; }, "version is 0"},
+    {"version_older", [](PlanT& p) { p.version = 1; }, "version is 1", StatusCode::kUnimplemented},
     {"version_newer", [](PlanT& p) { p.version = 99; }, "version is 99", StatusCode::kUnimplemented},
     {"target_unknown", [](PlanT& p) { p.target = "abacus"; }, "target is 'abacus'", StatusCode::kUnimplemented},
     {"target_empty", [](PlanT& p) { p.target = ""; }, "target has 0 characters"},
@@ -105,7 +106,7 @@ const Mutation kMutations[] = {
     {"state_behind_slot", [](PlanT& p) { p.states[1]->offset_bytes = p.slot_bytes; }, "but slot_bytes is 448"},
     {"state_wraps", [](PlanT& p) { p.states[1]->offset_bytes = ~uint64_t{63}; }, "but slot_bytes is 448"},
     {"state_large", [](PlanT& p) { p.states[1]->shape = {1ll << 20, 1ll << 20, 1ll << 20}; }, "slot_bytes is 448"},
-    {"state_behind_page", [](PlanT& p) { p.states[2]->offset_bytes = 64; }, "but kv_bytes_per_token is 64"},
+    {"state_behind_page", [](PlanT& p) { p.states[2]->offset_bytes = 64; }, "but kv_bytes_per_token is 128"},
     {"states_overlap", [](PlanT& p) { p.states[1]->offset_bytes = 128; }, "'layers.0.conv' and 'layers.0.ssm' overlap"},
     {"slot_bytes_huge", [](PlanT& p) { p.slot_bytes = kHuge; }, "slot_bytes is"},
     {"slot_bytes_odd", [](PlanT& p) { p.slot_bytes += 1; }, "slot_bytes is 449, expected a multiple"},

@@ -282,6 +282,9 @@ class TinyPlanBuilder {
     for (const int64_t dimension : shape) {
       bytes *= static_cast<uint64_t>(dimension);
     }
+    if (in_pages) {
+      bytes = bytes / static_cast<uint64_t>(shape[2]) * static_cast<uint64_t>(KvCacheHeadDim(shape[2]));
+    }
     auto state = std::make_unique<schema::StateT>();
     state->name = name;
     state->kind = kind;
