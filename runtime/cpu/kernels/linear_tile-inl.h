@@ -210,8 +210,10 @@ void RowTile(const LinearTile& tile, int64_t row, const Block& block) {
 /// The same for rows [row, row + num_rows), at most kMost.
 template <Format kFormat, int kMost>
 void UpToRows(const LinearTile& tile, int64_t row, int64_t num_rows, const Block& block) {
+  // Decoding E4M3 takes registers for tables and for twice the vectors of weights.
+  constexpr int kPanels = kFormat == Format::kF8 && kMost > 5 ? std::min(Ops::kTilePanels, 2) : Ops::kTilePanels;
   if (num_rows == kMost) {
-    return RowTile<kFormat, kMost, Ops::kTilePanels>(tile, row, block);
+    return RowTile<kFormat, kMost, kPanels>(tile, row, block);
   }
   if constexpr (kMost > 1) {
     UpToRows<kFormat, kMost - 1>(tile, row, num_rows, block);
