@@ -408,7 +408,7 @@ class Attention : public PreparedDispatch {
     }
     // Of keys that a row may not see, the scores are dropped, but the values are multiplied by 0. Where that gives no 0
     // each token goes alone, and with a copy of the last values.
-    const bool finite = HiddenValuesAreFinite(step, tile, limits[tile.num_rows - 1] - limits[0]);
+    const bool finite = limits[0] == kSegmentKeys || HiddenValuesAreFinite(step, tile);
     for (int64_t row = 0, count = 0; row < tile.num_rows; row += count) {
       count =
           finite ? tile.num_rows : std::min(tile.num_rows - row, GroupSize() - (tile.first_row + row) % GroupSize());
@@ -417,14 +417,14 @@ class Attention : public PreparedDispatch {
   }
 
   /// Whether the values are numbers, of which BF16 makes no infinity, of all tokens that rows of the tile may not see
-  /// but are multiplied by: the last `count` of the tile and those that share a group of k with its last.
-  bool HiddenValuesAreFinite(const StepContext& step, const Tile& tile, int64_t count) const {
+  /// but are multiplied by: those of the tile after its first, and those that share a group of k with its last.
+  bool HiddenValuesAreFinite(const StepContext& step, const Tile& tile) const {
     const SequenceStep& sequence = *tile.sequence;
     const int64_t last = TokenOf(tile, tile.num_rows - 1), interleave = PanelInterleave(cache.dtype);
     const int64_t position = sequence.position + last - sequence.first_token;
     const int64_t end = std::min(sequence.first_token + sequence.num_tokens, last + interleave - position % interleave);
     bool finite = true;
-    for (int64_t token = last - count + 1; token < end; ++token) {
+    for (int64_t token = TokenOf(tile, 0) + 1; token < end; ++token) {
       const float* from = step.At<const float>(value, token) + tile.kv_head * head_dim;
       for (int64_t i = 0; i < head_dim; ++i) {
         finite = finite && std::abs(from[i]) < 0x1.FFp127f;

@@ -474,6 +474,24 @@ TEST_P(SequenceTest, AttentionKeepsNaN) {
   }
 }
 
+// The same where the tokens of a tile lie in two segments, and where one shares a group of k with a token of the next.
+TEST_P(SequenceTest, AttentionKeepsNaNAcrossSegments) {
+  constexpr int64_t kTokens = 600, kHeadDim = 8;
+  for (const DType cache : {DType::kF32, DType::kBF16, DType::kF8E4M3}) {
+    const AttentionShape shape = {kTokens, 1, 1, kHeadDim, 16, cache};
+    for (const int64_t at : {500, 501, 502, 511, 512, 514, 515, 516}) {
+      Inputs inputs = RandomAttention(shape);
+      inputs["value"][at * kHeadDim + 3] = std::numeric_limits<float>::quiet_NaN();
+      KernelFixture kernel = MakeAttention(shape);
+      ASSERT_TRUE(kernel.Prepare().ok());
+      const Floats found = Feed(kernel, inputs, {499, 101});
+      for (int64_t t = 0; t < kTokens; ++t) {
+        ASSERT_EQ(std::isnan(found[t * kHeadDim + 3]), t >= at) << Name(shape) << " " << at << " " << t;
+      }
+    }
+  }
+}
+
 // Scores of thousands overflow the exponential unless the maximum is taken off, within a segment and between segments.
 TEST_P(SequenceTest, AttentionWithLargeScores) {
   const AttentionShape shape = {600, 1, 1, 8};
