@@ -50,8 +50,7 @@ int64_t stateBytes(plan::StateOp state) {
   const bool inPages = state.getKind() == ir::StateKind::KvCache;
   int64_t elements = type.getNumElements();
   if (inPages) {
-    const int64_t headDim = type.getShape().back();
-    elements = elements / headDim * runtime::KvCacheHeadDim(headDim);
+    elements = runtime::KvCacheElements(elements, type.getShape().back());
   }
   return llvm::alignTo(elements * (type.getElementTypeBitWidth() / 8), inPages ? 4 : 64);
 }

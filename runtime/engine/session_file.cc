@@ -108,17 +108,15 @@ int64_t CacheBytesPerToken(const Plan& plan) {
   return bytes;
 }
 
-/// Tokens of whole panels. The kernel clears a panel when it begins it, so the last one ends with zeros.
-int64_t PanelTokens(int64_t num_tokens) { return (num_tokens + kPanelRows - 1) / kPanelRows * kPanelRows; }
-
-/// Calls `visit(page_address, bytes)` for the used part of every plane of every page, in the order of the file.
+/// Calls `visit(page_address, bytes)` for the used part of every plane of every page, in the order of the file. The
+/// kernel clears a panel of tokens when it begins it, so the last one ends with zeros.
 template <typename Visitor>
 Status ForEachCacheRun(const Plan& plan, const SequenceTable::Geometry& geometry, const Sequence& sequence,
                        int64_t num_tokens, const Visitor& visit) {
   for (const CachePlane& plane : CachePlanes(plan, geometry.page_tokens)) {
     for (size_t page = 0; page < sequence.pages.size(); ++page) {
       const int64_t first = static_cast<int64_t>(page) * geometry.page_tokens;
-      const int64_t count = std::min(geometry.page_tokens, PanelTokens(num_tokens) - first);
+      const int64_t count = std::min(geometry.page_tokens, RoundUpToPanels(num_tokens) - first);
       if (count <= 0) {
         break;
       }
@@ -226,7 +224,7 @@ StatusOr<SessionFile> SessionFile::Open(const Plan& plan, const std::string& pat
   const auto cache_bytes_per_token = static_cast<uint64_t>(CacheBytesPerToken(plan));
   if (header.num_tokens > kMaxTokens || header.slot_bytes != plan.root().slot_bytes() ||
       header.cache_bytes !=
-          static_cast<uint64_t>(PanelTokens(static_cast<int64_t>(header.num_tokens))) * cache_bytes_per_token) {
+          static_cast<uint64_t>(RoundUpToPanels(static_cast<int64_t>(header.num_tokens))) * cache_bytes_per_token) {
     return DataLoss(
         "session '{}' says {} tokens, {} bytes of state and {} of cache, expected {} of state and {} of cache "
         "a token, in panels of 16",

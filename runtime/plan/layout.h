@@ -40,6 +40,9 @@ constexpr int64_t PanelDepth(DType dtype, int64_t k) {
 
 constexpr int64_t NumPanels(int64_t n) { return (n + kPanelRows - 1) / kPanelRows; }
 
+/// Rows of whole panels.
+constexpr int64_t RoundUpToPanels(int64_t n) { return NumPanels(n) * kPanelRows; }
+
 /// Elements of one panel.
 constexpr int64_t PanelElements(DType dtype, int64_t k) { return kPanelRows * PanelDepth(dtype, k); }
 
@@ -57,7 +60,12 @@ constexpr int64_t PanelElementIndex(DType dtype, int64_t k, int64_t row, int64_t
 
 /// A KV cache holds heads of this many elements: head_dim padded to whole panels, so that the keys and the values of a
 /// page and a head are packed matrices.
-constexpr int64_t KvCacheHeadDim(int64_t head_dim) { return NumPanels(head_dim) * kPanelRows; }
+constexpr int64_t KvCacheHeadDim(int64_t head_dim) { return RoundUpToPanels(head_dim); }
+
+/// What `elements` in heads of head_dim, a multiple of it, take in a KV cache.
+constexpr int64_t KvCacheElements(int64_t elements, int64_t head_dim) {
+  return elements / head_dim * KvCacheHeadDim(head_dim);
+}
 
 }  // namespace nemotron::runtime
 

@@ -149,7 +149,7 @@ Status CheckState(const std::string& what, const schema::State& state, uint64_t 
     return DataLoss("{} {}", what, elements.status().message());
   }
   if (in_pages) {
-    elements = *elements / shape[2] * KvCacheHeadDim(shape[2]);
+    elements = KvCacheElements(*elements, shape[2]);
   }
   const uint64_t alignment = in_pages ? 4 : kBufferAlignment;
   if (state.offset_bytes() % alignment != 0) {

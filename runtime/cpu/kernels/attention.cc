@@ -24,6 +24,7 @@
 #include "runtime/cpu/kernels/argument_reader.h"
 #include "runtime/cpu/kernels/kernels.h"
 #include "runtime/cpu/kernels/linear.h"
+#include "runtime/cpu/kernels/quantize.h"
 #include "runtime/cpu/thread_pool.h"
 #include "runtime/plan/layout.h"
 
@@ -35,25 +36,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace nemotron::runtime::cpu {
 namespace HWY_NAMESPACE {
-
-/// Rounds a run to the type of a cache, nearest even; for E4M3 it is divided by `scale` first.
-void Narrow(const float* from, DType dtype, float scale, int64_t size, std::byte* to) {
-  if (dtype == DType::kF8E4M3) {
-    const FloatVector divisor = hn::Set(kFloats, scale);
-    ForVectors(size, [&](int64_t i, int64_t n) {
-      uint8_t codes[kLanes];
-      EncodeE4M3(hn::Div(LoadUpTo(from + i, n), divisor), codes);
-      std::memcpy(to + i, codes, n);
-    });
-  } else if (dtype == DType::kBF16) {
-    auto* bits = reinterpret_cast<uint16_t*>(to);
-    for (int64_t i = 0; i < size; ++i) {
-      bits[i] = F32ToBF16(from[i]);
-    }
-  } else {
-    std::memcpy(to, from, size * sizeof(float));
-  }
-}
 
 /// -inf of nothing.
 float Maximum(const float* values, int64_t count) {
@@ -114,7 +96,6 @@ HWY_AFTER_NAMESPACE();
 namespace nemotron::runtime::cpu {
 namespace {
 
-HWY_EXPORT(Narrow);
 HWY_EXPORT(Maximum);
 HWY_EXPORT(ExponentialsF32);
 HWY_EXPORT(ExponentialsBF16);
@@ -258,6 +239,11 @@ class Attention : public PreparedDispatch {
   }
   int64_t ValueBytes(int64_t kv_head) const { return KeyBytes(num_kv_heads + kv_head); }
 
+  /// Rounds a head's keys or values to the type of the cache, nearest even; for E4M3 they are divided by `scale` first.
+  void Narrow(const float* from, float scale, uint8_t* to) const { QuantizeRow(from, head_dim, scale, to); }
+  void Narrow(const float* from, float, uint16_t* to) const { kernels->round_to_bf16(from, head_dim, to); }
+  void Narrow(const float* from, float, float* to) const { std::copy_n(from, head_dim, to); }
+
   /// `narrow`: room for a head's keys, head_dim elements. The first token of a panel clears it: a matrix product reads
   /// whole groups of k, and nothing of a sequence that used the page before may stay.
   template <typename Element>
@@ -274,9 +260,7 @@ class Attention : public PreparedDispatch {
         }
       }
       const auto store = [&](const BufferArgument& from, float scale, const auto& to) {
-        HWY_DYNAMIC_DISPATCH(Narrow)
-        (step.At<const float>(from, sequence.first_token + i) + h * head_dim, cache.dtype, scale, head_dim,
-         reinterpret_cast<std::byte*>(narrow));
+        Narrow(step.At<const float>(from, sequence.first_token + i) + h * head_dim, scale, narrow);
         for (int64_t d = 0; d < head_dim; ++d) {
           to(d) = narrow[d];
         }
@@ -290,14 +274,13 @@ class Attention : public PreparedDispatch {
 
   /// A task has the tokens of one panel.
   void StoreKeysAndValues(const StepContext& step) const {
-    constexpr int64_t kTokensPerTask = kPanelRows;
     for (const SequenceStep& sequence : step.sequences) {
-      const int64_t first_run = sequence.position / kTokensPerTask;
-      const int64_t last_run = (sequence.position + sequence.num_tokens - 1) / kTokensPerTask;
+      const int64_t first_run = sequence.position / kPanelRows;
+      const int64_t last_run = (sequence.position + sequence.num_tokens - 1) / kPanelRows;
       step.pool->ParallelFor(last_run - first_run + 1, [&](int64_t task, int thread) {
         std::byte* narrow = ThreadScratch(step, thread);
-        const int64_t run = (first_run + task) * kTokensPerTask - sequence.position;
-        for (int64_t i = std::max<int64_t>(run, 0); i < std::min(sequence.num_tokens, run + kTokensPerTask); ++i) {
+        const int64_t run = (first_run + task) * kPanelRows - sequence.position;
+        for (int64_t i = std::max<int64_t>(run, 0); i < std::min(sequence.num_tokens, run + kPanelRows); ++i) {
           if (cache.dtype == DType::kF8E4M3) {
             StoreToken(step, sequence, i, reinterpret_cast<uint8_t*>(narrow));
           } else if (cache.dtype == DType::kBF16) {
@@ -310,41 +293,42 @@ class Attention : public PreparedDispatch {
     }
   }
 
-  /// Many tiles: a task does all of a tile.
-  void RunTiles(const StepContext& step) const {
-    constexpr int64_t kAtOnce = kPartRows / kManyRows;
-    Cursor cursor(*this, step, kManyRows);
+  /// Calls f(items, count) for runs of tiles of kRows rows, as many as there is room for parts; `advance` moves the
+  /// cursor to the next item.
+  template <int64_t kRows, typename Function>
+  void ForRuns(const StepContext& step, void (Cursor::*advance)(), const Function& f) const {
+    constexpr int64_t kAtOnce = kPartRows / kRows;
+    Cursor cursor(*this, step, kRows);
     while (!cursor.Done()) {
       Item items[kAtOnce];
       int64_t count = 0;
-      for (; count < kAtOnce && !cursor.Done(); cursor.NextTile()) {
+      for (; count < kAtOnce && !cursor.Done(); (cursor.*advance)()) {
         items[count++] = cursor.item();
       }
+      f(items, count);
+    }
+  }
+
+  /// Many tiles: a task does all of a tile.
+  void RunTiles(const StepContext& step) const {
+    ForRuns<kManyRows>(step, &Cursor::NextTile, [&](const Item* items, int64_t count) {
       step.pool->ParallelFor(count, [&](int64_t i, int thread) {
         const Item& item = items[i];
         const Part result = KeptPart(step, i, kManyRows), next = ThreadPart(step, thread);
         LoadQueries(step, item.tile, ThreadScratch(step, thread));
-        for (int64_t segment = 0; segment < item.num_segments; ++segment) {
-          RunSegment(step, item.tile, segment, thread, segment == 0 ? result : next);
-          if (segment != 0) {
-            Merge(result, next, item.tile.num_rows);
-          }
+        RunSegment(step, item.tile, 0, thread, result);
+        for (int64_t segment = 1; segment < item.num_segments; ++segment) {
+          RunSegment(step, item.tile, segment, thread, next);
+          Merge(result, next, item.tile.num_rows);
         }
         WriteOutput(step, item.tile, result);
       });
-    }
+    });
   }
 
   /// Few tiles: a task does one segment. Pairs of tile and segment are done in runs; after a run its parts are merged.
   void RunSegments(const StepContext& step) const {
-    constexpr int64_t kAtOnce = kPartRows / kFewRows;
-    Cursor cursor(*this, step, kFewRows);
-    while (!cursor.Done()) {
-      Item items[kAtOnce];
-      int64_t count = 0;
-      for (; count < kAtOnce && !cursor.Done(); cursor.NextSegment()) {
-        items[count++] = cursor.item();
-      }
+    ForRuns<kFewRows>(step, &Cursor::NextSegment, [&](const Item* items, int64_t count) {
       step.pool->ParallelFor(count, [&](int64_t i, int thread) {
         LoadQueries(step, items[i].tile, ThreadScratch(step, thread));
         RunSegment(step, items[i].tile, items[i].segment, thread, KeptPart(step, i, kFewRows));
@@ -358,7 +342,7 @@ class Attention : public PreparedDispatch {
           MergeKept(step, items[j], KeptPart(step, j, kFewRows));
         }
       });
-    }
+    });
   }
 
   void MergeKept(const StepContext& step, const Item& item, const Part& part) const {
@@ -452,7 +436,7 @@ class Attention : public PreparedDispatch {
       product.output = scores + run.key;
       kernels->Run(cache.dtype, product);
     });
-    const int64_t whole = (keys + interleave - 1) / interleave * interleave;
+    const int64_t whole = PanelDepth(cache.dtype, keys);
     for (int64_t r = 0; r < count; ++r) {
       const int64_t limit = limits[row + r];
       float* of_row = scores + r * kSegmentKeys;
@@ -508,12 +492,11 @@ class Attention : public PreparedDispatch {
     const int64_t position = segment * kSegmentKeys;
     const auto run_at = [&](int64_t key) {
       const int64_t slot = (position + key) % page_tokens, in_page = page_tokens - slot;
-      const int64_t whole = (keys + kPanelRows - 1) / kPanelRows * kPanelRows;  // pages hold whole panels
       return PageRun{key < keys ? tile.sequence->pages[(position + key) / page_tokens] : nullptr,
                      KeyBytes(tile.kv_head),
                      ValueBytes(tile.kv_head),
                      key,
-                     std::min(in_page, whole - key),
+                     std::min(in_page, RoundUpToPanels(keys) - key),  // pages hold whole panels
                      slot};
     };
     for (PageRun run = run_at(0); run.page != nullptr;) {

@@ -117,7 +117,7 @@ class KernelFixture {
       bytes *= dim;
     }
     if (kind == StateKind::kKvCache) {
-      bytes = bytes / shape.back() * KvCacheHeadDim(shape.back());
+      bytes = KvCacheElements(bytes, shape.back());
     }
     int64_t& at = kind == StateKind::kKvCache ? page_bytes_per_token_ : slot_bytes_;
     at += 64;  // something else lies before it

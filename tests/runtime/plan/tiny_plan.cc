@@ -283,7 +283,7 @@ class TinyPlanBuilder {
       bytes *= static_cast<uint64_t>(dimension);
     }
     if (in_pages) {
-      bytes = bytes / static_cast<uint64_t>(shape[2]) * static_cast<uint64_t>(KvCacheHeadDim(shape[2]));
+      bytes = static_cast<uint64_t>(KvCacheElements(static_cast<int64_t>(bytes), shape[2]));
     }
     auto state = std::make_unique<schema::StateT>();
     state->name = name;
