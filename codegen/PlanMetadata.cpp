@@ -31,13 +31,13 @@ std::unique_ptr<schema::WeightT> makeWeight(plan::WeightOp op) {
   return weight;
 }
 
+static_assert(static_cast<int>(ir::StateKind::Recent) == static_cast<int>(schema::StateKind::Recent));
+
 std::unique_ptr<schema::StateT> makeState(plan::StateOp op) {
   auto type = cast<RankedTensorType>(op.getType());
   auto state = std::make_unique<schema::StateT>();
   state->name = op.getSymName().str();
-  state->kind = op.getKind() == ir::StateKind::KvCache ? schema::StateKind::KvCache
-                : op.getKind() == ir::StateKind::Conv  ? schema::StateKind::Conv
-                                                       : schema::StateKind::Ssm;
+  state->kind = static_cast<schema::StateKind>(op.getKind()); // equal values
   state->dtype = schemaType(type.getElementType());
   state->shape = type.getShape().vec();
   state->offset_bytes = *op.getOffset();

@@ -42,6 +42,8 @@ std::string_view KindName(schema::StateKind kind) {
       return "conv";
     case schema::StateKind::Ssm:
       return "ssm";
+    case schema::StateKind::Recent:
+      return "recent";
   }
   return "";
 }

@@ -6,6 +6,7 @@
 #include "codegen/cpu/CpuTarget.h"
 
 #include "mlir/IR/TypeUtilities.h"
+#include "runtime/plan/layout.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -186,6 +187,9 @@ static DispatchSpec lowerOp(ir::CausalConv1dOp op) {
 template <typename Op> static DispatchSpec &addScan(DispatchSpec &spec, Op op) {
   spec.input("x", op.getX()).input("b", op.getB()).input("c", op.getC()).input("dt", op.getDt());
   spec.output("output", op.getResult()).state("ssm", op.getStateAttr());
+  const int64_t channels = (op.getHeadDim() + 1) * op.getNumHeads() + op.getNGroups() * op.getStateSize();
+  spec.ownState("recent", op.getStateAttr(), ir::StateKind::Recent,
+                RankedTensorType::get({runtime::kScanChunk, channels}, Float32Type::get(op.getContext())));
   spec.weight("a_log", op.getALog(), vectorFormat(op)).weight("dt_bias", op.getDtBias(), vectorFormat(op));
   spec.parameter("num_heads", op.getNumHeadsAttr()).parameter("head_dim", op.getHeadDimAttr());
   spec.parameter("n_groups", op.getNGroupsAttr()).parameter("state_size", op.getStateSizeAttr());

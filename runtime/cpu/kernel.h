@@ -24,7 +24,7 @@ class ThreadPool;
 
 enum class Space : uint8_t { kToken = 0, kRow = 1 };
 enum class Layout : uint8_t { kRowMajor = 0, kPanel = 1 };
-enum class StateKind : uint8_t { kKvCache = 0, kConv = 1, kSsm = 2 };
+enum class StateKind : uint8_t { kKvCache = 0, kConv = 1, kSsm = 2, kRecent = 3 };
 
 /// An activation [units, columns] or a column view of one. Unit u lies at `arena(space) + base_bytes + u * row_bytes`.
 struct BufferArgument {

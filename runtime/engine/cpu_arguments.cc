@@ -12,7 +12,7 @@ Target Convert(Source value) {
 }
 static_assert(static_cast<int>(schema::Space::Row) == static_cast<int>(cpu::Space::kRow));
 static_assert(static_cast<int>(schema::Layout::Panel) == static_cast<int>(cpu::Layout::kPanel));
-static_assert(static_cast<int>(schema::StateKind::Ssm) == static_cast<int>(cpu::StateKind::kSsm));
+static_assert(static_cast<int>(schema::StateKind::Recent) == static_cast<int>(cpu::StateKind::kRecent));
 static_assert(static_cast<int>(schema::DType::I64) == static_cast<int>(DType::kI64));
 
 cpu::ParameterValue MakeParameter(const schema::Parameter& parameter) {

@@ -67,6 +67,9 @@ constexpr int64_t KvCacheElements(int64_t elements, int64_t head_dim) {
   return elements / head_dim * KvCacheHeadDim(head_dim);
 }
 
+/// Tokens of a chunk of the scan. Chunks begin at positions divisible by it; the slot keeps the inputs of one.
+inline constexpr int64_t kScanChunk = 16;
+
 }  // namespace nemotron::runtime
 
 #endif  // RUNTIME_PLAN_LAYOUT_H_

@@ -121,11 +121,11 @@ Status CheckWeights(const schema::Plan& plan, uint64_t metadata_offset) {
 /// Types that a state of `kind` may have: what is added up over a sequence needs more digits than what is written once.
 std::span<const DType> StateDTypes(schema::StateKind kind) {
   static constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kF8E4M3};
-  return std::span(kTypes).first(kind == schema::StateKind::Conv ? 1 : kind == schema::StateKind::Ssm ? 2 : 3);
+  return std::span(kTypes).first(kind == schema::StateKind::KvCache ? 3 : kind == schema::StateKind::Ssm ? 2 : 1);
 }
 
 Status CheckState(const std::string& what, const schema::State& state, uint64_t limit, uint64_t* end) {
-  RETURN_IF_ERROR(ValidateEnum(what + " kind", static_cast<int>(state.kind()), 3));
+  RETURN_IF_ERROR(ValidateEnum(what + " kind", static_cast<int>(state.kind()), 4));
   RETURN_IF_ERROR(ValidateEnum(what + " dtype", static_cast<int>(state.dtype()), 8));
   const auto dtype = static_cast<DType>(state.dtype());
   const std::span<const DType> dtypes = StateDTypes(state.kind());
@@ -136,7 +136,8 @@ Status CheckState(const std::string& what, const schema::State& state, uint64_t 
   }
   const bool in_pages = state.kind() == schema::StateKind::KvCache;
   ASSIGN_OR_RETURN(const std::span<const int64_t> shape, ShapeOf(what, *state.shape()));
-  const size_t rank = state.kind() == schema::StateKind::Conv ? 2 : 3;
+  const bool is_window = state.kind() == schema::StateKind::Conv || state.kind() == schema::StateKind::Recent;
+  const size_t rank = is_window ? 2 : 3;
   if (shape.size() != rank) {
     return DataLoss("{} has {} dimensions, expected {} for kind {}", what, shape.size(), rank,
                     schema::EnumNameStateKind(state.kind()));

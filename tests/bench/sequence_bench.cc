@@ -17,6 +17,7 @@
 #include "runtime/cpu/kernel.h"
 #include "runtime/cpu/machine_peak.h"
 #include "runtime/cpu/thread_pool.h"
+#include "runtime/plan/layout.h"
 
 namespace nemotron::runtime::cpu {
 namespace {
@@ -140,15 +141,18 @@ void Scan(benchmark::State& state, DType dtype) {
   bench.Vector("a_log", kHeads);
   bench.Vector("dt_bias", kHeads);
   bench.arguments.states["ssm"] = {StateKind::kSsm, dtype, {kHeads, kHeadDim, kStateSize}, 0};
+  const int64_t state_bytes = kHeads * kHeadDim * kStateSize * SizeOf(dtype);
+  const int64_t recent_columns = kHeads * (kHeadDim + 1) + kGroups * kStateSize;
+  bench.arguments.states["recent"] = {StateKind::kRecent, DType::kF32, {kScanChunk, recent_columns}, state_bytes};
   bench.arguments.parameters = {{"num_heads", kHeads},      {"head_dim", kHeadDim}, {"n_groups", kGroups},
                                 {"state_size", kStateSize}, {"dt_min", 0.0},        {"dt_max", 1e30}};
-  const int64_t slot_bytes = kHeads * kHeadDim * kStateSize * SizeOf(dtype), copies = kStateBytes / slot_bytes + 1;
+  const int64_t slot_bytes = state_bytes + kScanChunk * recent_columns * 4, copies = kStateBytes / slot_bytes + 1;
   AlignedBytes slots(copies * slot_bytes);
   std::vector<SequenceStep> sequences;
   for (int64_t i = 0; i < copies; ++i) {
-    sequences.push_back({0, tokens, 100, slots.data + i * slot_bytes, {}});
+    sequences.push_back({0, tokens, 96 + i % (tokens == 1 ? kScanChunk : 1), slots.data + i * slot_bytes, {}});
   }
-  bench.Run(state, "cpu.ssm_scan", sequences, {slots.data, static_cast<size_t>(copies * slot_bytes)}, 2 * slot_bytes);
+  bench.Run(state, "cpu.ssm_scan", sequences, {slots.data, static_cast<size_t>(copies * slot_bytes)}, state_bytes);
 }
 
 void Depths(benchmark::internal::Benchmark* benchmark) {

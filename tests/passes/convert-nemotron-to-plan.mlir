@@ -92,6 +92,9 @@ nemotron.state @conv conv : tensor<3x8xf32>
 nemotron.state @ssm ssm : tensor<2x4x4xf32>
 nemotron.state @ssm2 ssm : tensor<2x4x4xf32>
 
+// The kernel keeps the inputs of a chunk of 16 tokens: x [8], b [4] and dt [2] of each.
+// CHECK: plan.state @ssm ssm : tensor<2x4x4xf32>
+// CHECK-NEXT: plan.state @ssm.recent recent : tensor<16x14xf32>
 // F16 matrices are widened: kernels know F32 and BF16, and BF16 would round the input.
 // CHECK-LABEL: plan.weight @mat : tensor<8x8xf32, #plan.layout<panel>>
 // The kernel reads [W, C].
@@ -134,7 +137,7 @@ func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x16x
   %c = nemotron.causal_conv1d %rot, %cr bias %vec of %batch conv @conv {activation = #nemotron.activation<silu>}
       : (tensor<?x8xf32>, tensor<8x4xbf16>, tensor<8xf32>, !nemotron.batch) -> tensor<?x8xf32>
   %b, %dt, %rest = nemotron.split %c : (tensor<?x8xf32>) -> (tensor<?x4xf32>, tensor<?x2xf32>, tensor<?x2xf32>)
-  // CHECK: "cpu.ssm_scan" ins(x = {{.*}}, b = {{.*}}, c = {{.*}}, dt = {{.*}}) outs(output = {{.*}}) weights(a_log = @head, dt_bias = @head) states(ssm = @ssm)
+  // CHECK: "cpu.ssm_scan" ins(x = {{.*}}, b = {{.*}}, c = {{.*}}, dt = {{.*}}) outs(output = {{.*}}) weights(a_log = @head, dt_bias = @head) states(recent = @ssm.recent, ssm = @ssm)
   // CHECK-SAME: {dt_max = 0x7F800000 : f32, dt_min = 0.000000e+00 : f32, head_dim = 4 : i64, n_groups = 1 : i64, num_heads = 2 : i64, state_size = 4 : i64}
   %scan = nemotron.ssm_scan %x, %b, %b, %dt, %head, %head of %batch ssm @ssm
       {num_heads = 2, head_dim = 4, n_groups = 1, state_size = 4}
@@ -144,7 +147,7 @@ func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x16x
   %skip = nemotron.ssm_skip %scan, %x, %head {head_dim = 4} : tensor<?x8xf32>, tensor<2xf32>
   // CHECK: "cpu.gated_rms_norm" ins(input = {{.*}}, gate = {{.*}}) {{.*}} {eps = {{.*}}, n_groups = 2 : i64}
   %gn = nemotron.gated_rms_norm %skip, %x, %vec {n_groups = 2, eps = 1.0e-5 : f32} : tensor<?x8xf32>, tensor<8xf32>
-  // CHECK: "cpu.ssm_scan_gated_norm" ins({{.*}}, gate = {{.*}}) {{.*}} weights(a_log = @head, d = @head, dt_bias = @head, weight = @vec) states(ssm = @ssm2)
+  // CHECK: "cpu.ssm_scan_gated_norm" ins({{.*}}, gate = {{.*}}) {{.*}} weights(a_log = @head, d = @head, dt_bias = @head, weight = @vec) states(recent = @ssm2.recent, ssm = @ssm2)
   %fused = nemotron.ssm_scan_gated_norm %gn, %b, %b, %dt, %head, %head, %x, %head, %vec of %batch ssm @ssm2
       {num_heads = 2, head_dim = 4, n_groups = 1, state_size = 4, eps = 1.0e-5 : f32}
       : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>, tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>, tensor<?x8xf32>,

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "runtime/base/dtype.h"
+#include "runtime/plan/layout.h"
 #include "tests/reference/reference.h"
 
 namespace nemotron::reference {
@@ -30,7 +31,7 @@ Floats SsmScan(const ScanInput& input, const ScanShape& shape, bool bf16_state) 
           double& s = state[p * state_size + n];
           s = decay * s + dt * input.x[(t * heads + h) * head_dim + p] * b[n];
           sum += s * c[n];
-          if (bf16_state) {
+          if (bf16_state && (t + 1) % runtime::kScanChunk == 0) {
             s = runtime::BF16ToF32(runtime::F32ToBF16(static_cast<float>(s)));
           }
         }

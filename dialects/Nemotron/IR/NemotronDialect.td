@@ -49,7 +49,8 @@ def Nemotron_BatchType : TypeDef<Nemotron_Dialect, "Batch"> {
 }
 
 def Nemotron_StateKind : I32EnumAttr<"StateKind", "kind of a state", [
-    I32EnumAttrCase<"KvCache", 0, "kv_cache">, I32EnumAttrCase<"Conv", 1, "conv">, I32EnumAttrCase<"Ssm", 2, "ssm">]> {
+    I32EnumAttrCase<"KvCache", 0, "kv_cache">, I32EnumAttrCase<"Conv", 1, "conv">, I32EnumAttrCase<"Ssm", 2, "ssm">,
+    I32EnumAttrCase<"Recent", 3, "recent">]> {
   let cppNamespace = "::nemotron::ir";
   let genSpecializedAttr = 0;
 }

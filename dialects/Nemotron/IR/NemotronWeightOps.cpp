@@ -26,7 +26,7 @@ LogicalResult verifyStateType(StateKind kind, Type stateType, function_ref<InFli
   if (!type.hasStaticShape()) { // state_c1
     return emitError() << "has type " << type << ", expected a static tensor";
   }
-  int64_t rank = kind == StateKind::Conv ? 2 : 3;
+  int64_t rank = kind == StateKind::Conv || kind == StateKind::Recent ? 2 : 3;
   if (type.getRank() != rank) { // state_c2
     return emitError() << "has rank " << type.getRank() << ", a " << stringifyStateKind(kind) << " has " << rank;
   }

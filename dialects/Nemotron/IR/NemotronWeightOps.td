@@ -25,9 +25,10 @@ def Nemotron_StateDeclOp : Nemotron_Op<"state", [Symbol]> {
   let summary = "Names a state that every sequence has";
   let description = [{
     Shapes: `kv_cache` per token [2, Kh, P] (keys, then values); `conv` per sequence [W - 1, C], oldest first; `ssm` per
-    sequence [H, P, N].
+    sequence [H, P, N]; `recent` per sequence [tokens, C], inputs of a scan that its kernel has yet to take into the `ssm`:
+    targets add them, models have none.
 
-    (C1) `type` is a static tensor. (C2) Its rank is 3 for `kv_cache` and `ssm`, 2 for `conv`. (C3) The first dimension
+    (C1) `type` is a static tensor. (C2) Its rank is 3 for `kv_cache` and `ssm`, 2 for `conv` and `recent`. (C3) The first dimension
     of `kv_cache` is 2. (C4) Elements are f32 or bf16, of a `kv_cache` also f8E4M3FN.
 
     ```mlir

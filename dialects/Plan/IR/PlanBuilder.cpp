@@ -33,6 +33,11 @@ DispatchSpec &DispatchSpec::state(StringRef name, FlatSymbolRefAttr state) {
   return *this;
 }
 
+DispatchSpec &DispatchSpec::ownState(StringRef name, FlatSymbolRefAttr of, ir::StateKind kind, RankedTensorType type) {
+  ownStates.push_back({name, of, kind, type});
+  return *this;
+}
+
 DispatchSpec &DispatchSpec::parameter(StringRef name, Attribute value) {
   if (value) {
     parameters.push_back({name, value});
@@ -108,6 +113,17 @@ std::string PlanBuilder::uniqueBufferName(Operation *op, StringRef output, bool 
   return name;
 }
 
+FlatSymbolRefAttr PlanBuilder::makeState(Operation *op, const DispatchSpec::OwnState &state) {
+  auto name = builder.getStringAttr(state.of.getValue() + "." + state.name);
+  if (!SymbolTable::lookupSymbolIn(module, name)) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointAfter(SymbolTable::lookupSymbolIn(module, state.of.getAttr()));
+    builder.create<StateOp>(op->getLoc(), name, ir::StateKindAttr::get(builder.getContext(), state.kind),
+                            TypeAttr::get(state.type), /*offset=*/IntegerAttr());
+  }
+  return FlatSymbolRefAttr::get(name);
+}
+
 LogicalResult PlanBuilder::dispatch(Operation *op, const DispatchSpec &spec) {
   FailureOr<Space> space = spaceOf(op, spec);
   if (failed(space)) {
@@ -123,6 +139,9 @@ LogicalResult PlanBuilder::dispatch(Operation *op, const DispatchSpec &spec) {
   }
   for (auto [name, state] : spec.states) {
     states.append(name, state);
+  }
+  for (const DispatchSpec::OwnState &state : spec.ownStates) {
+    states.append(state.name, makeState(op, state));
   }
   for (auto [name, value] : spec.parameters) {
     parameters.append(name, value);

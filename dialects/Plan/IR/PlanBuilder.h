@@ -26,6 +26,9 @@ public:
   /// to another weight, as scales do, `partOf` says how it is named.
   DispatchSpec &weight(llvm::StringRef name, mlir::Value value, WeightFormat format, WeightPart partOf = {});
   DispatchSpec &state(llvm::StringRef name, mlir::FlatSymbolRefAttr state);
+  /// A state of the kernel's own, which the model does not have: a `plan.state` called after `of` and `name`.
+  DispatchSpec &ownState(llvm::StringRef name, mlir::FlatSymbolRefAttr of, ir::StateKind kind,
+                         mlir::RankedTensorType type);
   /// An i64, f32, f64, bool or string attribute. A null one is an optional parameter that is not there.
   DispatchSpec &parameter(llvm::StringRef name, mlir::Attribute value);
   /// The outputs have one row for each row whose logits are asked for, whatever the inputs have.
@@ -46,7 +49,14 @@ private:
   llvm::StringRef kernel;
   llvm::SmallVector<Argument, 10> inputs, outputs;
   llvm::SmallVector<WeightArgument, 4> weights;
+  struct OwnState {
+    llvm::StringRef name;
+    mlir::FlatSymbolRefAttr of;
+    ir::StateKind kind;
+    mlir::RankedTensorType type;
+  };
   llvm::SmallVector<std::pair<llvm::StringRef, mlir::FlatSymbolRefAttr>, 1> states;
+  llvm::SmallVector<OwnState, 1> ownStates;
   llvm::SmallVector<std::pair<llvm::StringRef, mlir::Attribute>, 8> parameters;
   bool rows = false;
 };
@@ -84,6 +94,8 @@ private:
   };
 
   const Place *placeOf(mlir::Value value) const;
+  /// The `plan.state` of a kernel, made where it is not there yet, behind the one it belongs to.
+  mlir::FlatSymbolRefAttr makeState(mlir::Operation *op, const DispatchSpec::OwnState &state);
   /// The space that an op works in: that of its inputs.
   mlir::FailureOr<Space> spaceOf(mlir::Operation *op, const DispatchSpec &spec) const;
   /// After the location of the op, if it has a name ("layers.3.in_proj"), else after the op ("layers.3.linear").

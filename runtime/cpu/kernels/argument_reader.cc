@@ -9,7 +9,8 @@ namespace {
 constexpr std::string_view LayoutName(Layout layout) { return layout == Layout::kPanel ? "panel" : "row major"; }
 
 constexpr std::string_view StateKindName(StateKind kind) {
-  return kind == StateKind::kKvCache ? "kv_cache" : kind == StateKind::kConv ? "conv" : "ssm";
+  constexpr std::string_view kNames[] = {"kv_cache", "conv", "ssm", "recent"};
+  return kNames[static_cast<size_t>(kind)];
 }
 
 bool Matches(const std::vector<int64_t>& found, const std::vector<int64_t>& expected) {

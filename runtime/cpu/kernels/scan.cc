@@ -1,58 +1,64 @@
-// The selective scan of Mamba-2, alone or with skip and gated norm.
+// The selective scan of Mamba-2, alone or with skip and gated norm, in chunks of 16 tokens (arXiv:2405.21060, section
+// 6).
 //
-// A task owns one group of one sequence: its heads share b and c, and the norm runs over its channels. Tokens pass in
-// blocks; b and c of a block are packed once into L1. Then, for each pair of state rows [N], the rows stay in registers
-// while all tokens of the block pass by: 3 vector operations per 16 state elements and token, so the scan is bound by
-// the multiply-add units in prefill and by the bytes of the state (read and written once a step) in decode. Arithmetic
-// is F32. A state kept in BF16 is rounded after every token, in registers (5 more operations), and not just when it is
-// stored: a step may then end after any token and change nothing.
+// Chunks begin at positions divisible by 16. With h the state at the start of a chunk, s_j the sum of a * dt up to its
+// token j, and i over its tokens up to j,
+//   y_j = exp(s_j) (c_j . h) + sum_i exp(s_j - s_i) dt_i (c_j . b_i) x_i,
+// and behind its last token h becomes exp(s_15) h + sum_i exp(s_15 - s_i) dt_i b_i x_i. Both are products of small
+// matrices: c [16, N] by h [N, P], and b transposed [N, 16] by x [16, P]. An output is one chain of multiply-adds, over
+// N and then over the tokens before it, so it does not depend on which tokens of the chunk a step brings, bit for bit.
 //
-// Why token after token and not the chunked form with matrix products (arXiv:2405.21060, section 6): results then do
-// not depend on where chunks begin, bit for bit, and at N = 128 the cost is a few percent of the matrices around it.
+// The slot holds h [H, N, P] and, if the last chunk is not full, the inputs of its tokens, a row each: x of all heads,
+// b of all groups, dt. A step of one token reads h once and writes a row; h is written once in 16 tokens. That halves
+// the memory traffic of a decode step, which is what bounds it. Prefill is bound by the multiply-add units: 2 P N
+// multiply-adds a token and head, from L1 and L2. A full chunk in one step does not touch the rows.
+//
+// All in F32. A BF16 state is rounded when it is written, once in 16 tokens.
+//
+// A task owns a run of heads of one group of one sequence and goes through its chunks in order.
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "runtime/cpu/kernels/argument_reader.h"
 #include "runtime/cpu/kernels/kernels.h"
 #include "runtime/cpu/thread_pool.h"
-
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "runtime/cpu/kernels/scan.cc"
-#include "hwy/foreach_target.h"  // IWYU pragma: keep
-#include "runtime/cpu/kernels/vector-inl.h"
+#include "runtime/plan/layout.h"
 
 #ifndef RUNTIME_CPU_KERNELS_SCAN_ONCE_
 #define RUNTIME_CPU_KERNELS_SCAN_ONCE_
 namespace nemotron::runtime::cpu {
 
-/// Tokens whose b and c are packed together: at N = 128 they take 32 KiB.
-constexpr int64_t kScanTokens = 32;
-/// State sizes are padded to this in packed b and c, a multiple of every vector length.
-constexpr int64_t kScanPadding = 16;
-
-/// A block of tokens of one head.
-struct ScanBlock {
-  const float* b;  // [tokens][padded_size], zero past state_size
-  const float* c;
-  const char* x;  // [tokens][head_dim], rows x_row_bytes apart
-  int64_t x_row_bytes;
-  const float* dt;     // [tokens], after softplus
-  const float* decay;  // [tokens], exp(dt * A)
-  std::byte* state;    // [head_dim][state_size] of state_dtype
-  DType state_dtype;   // kF32 or kBF16
-  float* y;            // [tokens][y_stride], is set
-  int64_t y_stride;
-  int64_t num_tokens, head_dim, state_size, padded_size;
+/// One head of one chunk, of which tokens [first, end) are new.
+struct ScanHeadChunk {
+  int64_t first, end;
+  const std::byte* c;  // [N], of token `first`; rows c_row_bytes apart
+  int64_t c_row_bytes;
+  const float* const* b;  // a row [N] for each token before `end`
+  const float* x;         // [end][padded_dim], zeros past head_dim
+  const float* weights;   // [end][kScanChunk]: of token i in the output of token j
+  const float* decays;    // [end]: of the state in the output of token j
+  std::byte* state;       // [N][P]
+  DType state_dtype;      // kF32 or kBF16
+  std::byte* y;           // [P], of token `first`; rows y_row_bytes apart
+  int64_t y_row_bytes;
+  int64_t head_dim, padded_dim, state_size;
 };
 
-/// A run of channels of one token: v = (y + d * x) * silu(gate), divided by its root mean square, times weight.
+/// What a full chunk does to the state.
+struct ScanStep {
+  const float* weights;  // [kScanChunk], of its tokens
+  float decay;
+};
+
+/// A run of channels of one token, in place: v = (y + d * x) * silu(gate), divided by its root mean square, times
+/// weight.
 struct SkipGateNorm {
-  const float* y;
+  float* y;
   const float* x;
   const float* gate;
   const float* d;  // [heads of the group]
   const float* weight;
-  float* output;
   int64_t num_heads, head_dim;
   float eps;
 };
@@ -60,225 +66,191 @@ struct SkipGateNorm {
 }  // namespace nemotron::runtime::cpu
 #endif
 
-HWY_BEFORE_NAMESPACE();
-namespace nemotron::runtime::cpu {
-namespace HWY_NAMESPACE {
-
-/// A vector of the state: how it lies in memory, and what of it survives a token.
-struct F32State {
-  using Element = float;
-  static HWY_INLINE FloatVector Load(const float* p, int64_t n) { return LoadUpTo(p, n); }
-  static HWY_INLINE void Store(FloatVector v, float* p, int64_t n) { StoreUpTo(v, p, n); }
-  static HWY_INLINE FloatVector Round(FloatVector v) { return v; }
-};
-
-struct BF16State {
-  using Element = uint16_t;
-  static HWY_INLINE FloatVector Load(const uint16_t* p, int64_t n) { return LoadBF16UpTo(p, n); }
-  static HWY_INLINE void Store(FloatVector v, uint16_t* p, int64_t n) { StoreBF16UpTo(v, p, n); }
-  static HWY_INLINE FloatVector Round(FloatVector v) { return RoundToBF16(v); }
-};
-
-/// Rows [row, row + kRows) of the state, vectors [first, first + kVectors) of each, over all tokens of the block.
-template <typename State, int kRows, int kVectors>
-void ScanRows(const ScanBlock& block, int64_t row, int64_t first) {
-  auto* rows = reinterpret_cast<typename State::Element*>(block.state) + row * block.state_size;
-  FloatVector state[kRows][kVectors];
-  const int64_t column = first * kLanes;
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) {
-      const int64_t at = column + v * kLanes;
-      state[r][v] = State::Load(rows + r * block.state_size + at, block.state_size - at);
-    }
-  }
-  for (int64_t t = 0; t < block.num_tokens; ++t) {
-    const FloatVector decay = hn::Set(kFloats, block.decay[t]);
-    const auto* x = reinterpret_cast<const float*>(block.x + t * block.x_row_bytes) + row;
-    FloatVector inputs[kRows], sums[kRows];
-    for (int r = 0; r < kRows; ++r) {
-      inputs[r] = hn::Set(kFloats, block.dt[t] * x[r]);
-      sums[r] = hn::Zero(kFloats);
-    }
-    for (int v = 0; v < kVectors; ++v) {
-      const FloatVector b = hn::LoadU(kFloats, block.b + t * block.padded_size + column + v * kLanes);
-      const FloatVector c = hn::LoadU(kFloats, block.c + t * block.padded_size + column + v * kLanes);
-      for (int r = 0; r < kRows; ++r) {
-        const FloatVector next = hn::MulAdd(inputs[r], b, hn::Mul(decay, state[r][v]));
-        sums[r] = hn::MulAdd(next, c, sums[r]);
-        state[r][v] = State::Round(next);
-      }
-    }
-    float* y = block.y + t * block.y_stride + row;
-    for (int r = 0; r < kRows; ++r) {
-      const float sum = hn::GetLane(hn::SumOfLanes(kFloats, sums[r]));
-      y[r] = first == 0 ? sum : y[r] + sum;
-    }
-  }
-  for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) {
-      const int64_t at = column + v * kLanes;
-      State::Store(state[r][v], rows + r * block.state_size + at, block.state_size - at);
-    }
-  }
-}
-
-/// Runs of vectors of one pair of rows: 2 x 8 state vectors fit the 32 registers of AVX-512, 2 x 4 the 16 of others.
-template <typename State, int kRows>
-void ScanRowPair(const ScanBlock& block, int64_t row) {
-  constexpr int kMost = kLanes >= 16 ? 8 : 4;
-  const int64_t vectors = (block.state_size + kLanes - 1) / kLanes;
-  int64_t first = 0;
-  for (; first + kMost <= vectors; first += kMost) {
-    ScanRows<State, kRows, kMost>(block, row, first);
-  }
-  if (first + kMost / 2 <= vectors) {
-    ScanRows<State, kRows, kMost / 2>(block, row, first);
-    first += kMost / 2;
-  }
-  for (; first < vectors; ++first) {
-    ScanRows<State, kRows, 1>(block, row, first);
-  }
-}
-
-template <typename State>
-void ScanAllRows(const ScanBlock& block) {
-  int64_t row = 0;
-  for (; row + 2 <= block.head_dim; row += 2) {
-    ScanRowPair<State, 2>(block, row);
-  }
-  if (row < block.head_dim) {
-    ScanRowPair<State, 1>(block, row);
-  }
-}
-
-void ScanHead(const ScanBlock& block) {
-  block.state_dtype == DType::kBF16 ? ScanAllRows<BF16State>(block) : ScanAllRows<F32State>(block);
-}
-
-void RunSkipGateNorm(const SkipGateNorm& run) {
-  const int64_t size = run.num_heads * run.head_dim;
-  for (int64_t h = 0; h < run.num_heads; ++h) {
-    const FloatVector d = hn::Set(kFloats, run.d[h]);
-    const int64_t at = h * run.head_dim;
-    ForVectors(run.head_dim, [&](int64_t i, int64_t n) {
-      const FloatVector y = hn::MulAdd(d, LoadUpTo(run.x + at + i, n), LoadUpTo(run.y + at + i, n));
-      StoreUpTo(hn::Mul(y, Silu(LoadUpTo(run.gate + at + i, n))), run.output + at + i, n);
-    });
-  }
-  const float squares = SumVectors(size, [&](int64_t i, int64_t n) {
-    const FloatVector v = LoadUpTo(run.output + i, n);
-    return hn::Mul(v, v);
-  });
-  const FloatVector scale = hn::Set(kFloats, 1.0f / std::sqrt(squares / static_cast<float>(size) + run.eps));
-  ForVectors(size, [&](int64_t i, int64_t n) {
-    StoreUpTo(hn::Mul(hn::Mul(LoadUpTo(run.output + i, n), scale), LoadUpTo(run.weight + i, n)), run.output + i, n);
-  });
-}
-
-}  // namespace HWY_NAMESPACE
-}  // namespace nemotron::runtime::cpu
-HWY_AFTER_NAMESPACE();
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "runtime/cpu/kernels/scan.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+#include "runtime/cpu/kernels/scan-inl.h"
 
 #if HWY_ONCE
 namespace nemotron::runtime::cpu {
 namespace {
 
-HWY_EXPORT(ScanHead);
+HWY_EXPORT(TimeSteps);
+HWY_EXPORT(ChunkDecays);
+HWY_EXPORT(Dot);
+HWY_EXPORT(RunScanHead);
 HWY_EXPORT(RunSkipGateNorm);
-
-float Softplus(float x) { return x > 20.0f ? x : std::log1p(std::exp(x)); }
 
 class SsmScan : public PreparedDispatch {
  public:
   BufferArgument x, b, c, dt, gate, output;  // gate: if gated
-  const float* a_log = nullptr;
+  std::vector<float> a;                      // -exp(a_log)
   const float* dt_bias = nullptr;
   const float* d = nullptr;  // d, weight, eps: if gated
   const float* weight = nullptr;
-  StateArgument state;
+  StateArgument state, recent;
   int64_t num_heads = 1, head_dim = 1, n_groups = 1, state_size = 1;
   float dt_min = 0, dt_max = 0, eps = 0;
   bool gated = false;
   int num_threads = 1;
 
-  int64_t ScratchBytes() const override { return num_threads * ThreadFloats() * static_cast<int64_t>(sizeof(float)); }
+  int64_t ScratchBytes() const override { return num_threads * ScratchFloats() * static_cast<int64_t>(sizeof(float)); }
 
   void Run(const StepContext& step) const override {
-    step.pool->ParallelFor(n_groups * static_cast<int64_t>(step.sequences.size()), [&](int64_t task, int thread) {
-      const SequenceStep& sequence = step.sequences[task / n_groups];
-      float* scratch = reinterpret_cast<float*>(step.scratch) + thread * ThreadFloats();
-      for (int64_t t = 0; t < sequence.num_tokens; t += kScanTokens) {
-        RunBlock(step, sequence, task % n_groups, t, std::min(kScanTokens, sequence.num_tokens - t), scratch);
+    const auto num_sequences = static_cast<int64_t>(step.sequences.size());
+    const int64_t runs_per_group = RunsPerGroup(num_sequences), runs = n_groups * runs_per_group;
+    step.pool->ParallelFor(runs * num_sequences, [&](int64_t task, int thread) {
+      const int64_t heads = GroupHeads() / runs_per_group, run = task % runs;
+      const HeadRun mine = {step.sequences[task / runs], run / runs_per_group, run * heads, (run + 1) * heads};
+      ScanSequence(step, mine, reinterpret_cast<float*>(step.scratch) + thread * ScratchFloats());
+      if (gated && runs_per_group == 1) {
+        for (int64_t t = 0; t < mine.sequence.num_tokens; ++t) {
+          NormGroup(step, mine.sequence.first_token + t, mine.group);
+        }
       }
     });
+    for (const SequenceStep& sequence : step.sequences) {
+      KeepB(step, sequence);
+    }
+    if (gated && runs_per_group > 1) {
+      step.pool->ParallelFor(step.num_tokens() * n_groups,
+                             [&](int64_t task, int) { NormGroup(step, task / n_groups, task % n_groups); });
+    }
   }
 
  private:
-  int64_t PaddedSize() const { return (state_size + kScanPadding - 1) / kScanPadding * kScanPadding; }
-  int64_t GroupChannels() const { return num_heads / n_groups * head_dim; }
-  // Of one thread: b, c, y of a block, dt and decay of one head; a multiple of 16 floats, so of 64 bytes.
-  int64_t ThreadFloats() const { return kScanTokens * (2 * PaddedSize() + (GroupChannels() + 15) / 16 * 16 + 2); }
+  /// Heads [first_head, last_head) of `group`.
+  struct HeadRun {
+    const SequenceStep& sequence;
+    int64_t group, first_head, last_head;
+  };
 
-  void RunBlock(const StepContext& step, const SequenceStep& sequence, int64_t group, int64_t first, int64_t tokens,
-                float* scratch) const {
-    const int64_t padded = PaddedSize(), channels = GroupChannels(), heads = num_heads / n_groups;
-    const int64_t y_stride = (channels + 15) / 16 * 16, token = sequence.first_token + first;
-    float* packed_b = scratch;
-    float* packed_c = packed_b + kScanTokens * padded;
-    float* y = packed_c + kScanTokens * padded;
-    float* steps = y + kScanTokens * y_stride;
-    float* decays = steps + kScanTokens;
-    const auto pack = [&](const BufferArgument& from, float* to) {
-      for (int64_t t = 0; t < tokens; ++t) {
-        const float* row = step.At<const float>(from, token + t) + group * state_size;
-        std::copy(row, row + state_size, to + t * padded);
-        std::fill(to + t * padded + state_size, to + (t + 1) * padded, 0.0f);
-      }
-    };
-    pack(b, packed_b);
-    pack(c, packed_c);
-    for (int64_t i = 0; i < heads; ++i) {
-      const int64_t head = group * heads + i;
-      const float a = -std::exp(a_log[head]);
-      for (int64_t t = 0; t < tokens; ++t) {
-        const float raw = step.At<const float>(dt, token + t)[head] + dt_bias[head];
-        steps[t] = std::min(std::max(Softplus(raw), dt_min), dt_max);
-        decays[t] = std::exp(a * steps[t]);
-      }
-      ScanBlock block;
-      block.b = packed_b;
-      block.c = packed_c;
-      block.x = reinterpret_cast<const char*>(step.At<const float>(x, token) + head * head_dim);
-      block.x_row_bytes = x.row_bytes;
-      block.dt = steps;
-      block.decay = decays;
-      block.state = sequence.slot + state.offset_bytes + head * head_dim * state_size * SizeOf(state.dtype);
-      block.state_dtype = state.dtype;
-      block.y = y + i * head_dim;
-      block.y_stride = y_stride;
-      block.num_tokens = tokens;
-      block.head_dim = head_dim;
-      block.state_size = state_size;
-      block.padded_size = padded;
-      HWY_DYNAMIC_DISPATCH(ScanHead)(block);
+  int64_t GroupHeads() const { return num_heads / n_groups; }
+  int64_t PaddedDim() const { return RoundUpToPanels(head_dim); }
+  /// Of one thread: x of a chunk and a head.
+  int64_t ScratchFloats() const { return kScanChunk * PaddedDim(); }
+
+  /// A group is one task, for c . b and the norm belong to groups, unless threads would go idle.
+  int64_t RunsPerGroup(int64_t num_sequences) const {
+    int64_t runs = 1;
+    while (num_sequences * n_groups * runs < 2 * num_threads && GroupHeads() % (2 * runs) == 0) {
+      runs *= 2;
     }
-    for (int64_t t = 0; t < tokens; ++t) {
-      float* row = step.At<float>(output, token + t) + group * channels;
-      if (!gated) {
-        std::copy(y + t * y_stride, y + t * y_stride + channels, row);
-        continue;
-      }
-      const SkipGateNorm run{y + t * y_stride,
-                             step.At<const float>(x, token + t) + group * channels,
-                             step.At<const float>(gate, token + t) + group * channels,
-                             d + group * heads,
-                             weight + group * channels,
-                             row,
-                             heads,
-                             head_dim,
-                             eps};
-      HWY_DYNAMIC_DISPATCH(RunSkipGateNorm)(run);
+    return num_threads == 1 ? 1 : runs;
+  }
+
+  /// Row i of the inputs that the slot keeps.
+  float* Recent(const SequenceStep& sequence, int64_t i) const {
+    return reinterpret_cast<float*>(sequence.slot + recent.offset_bytes) + i * recent.shape[1];
+  }
+  int64_t RecentB(int64_t group) const { return num_heads * head_dim + group * state_size; }
+  int64_t RecentSteps() const { return num_heads * head_dim + n_groups * state_size; }
+
+  void ScanSequence(const StepContext& step, const HeadRun& run, float* scratch) const {
+    const SequenceStep& sequence = run.sequence;
+    for (int64_t done = 0, end = 0; done < sequence.num_tokens; done += end) {
+      const int64_t first = (sequence.position + done) % kScanChunk;
+      end = std::min(kScanChunk - first, sequence.num_tokens - done);
+      ScanChunk(step, run, sequence.first_token + done, first, first + end, scratch);
     }
+  }
+
+  /// Tokens [first, end) of a chunk, which are those of the step from `token` on.
+  void ScanChunk(const StepContext& step, const HeadRun& run, int64_t token, int64_t first, int64_t end,
+                 float* scratch) const {
+    const float* b_rows[kScanChunk];
+    for (int64_t i = 0; i < end; ++i) {
+      b_rows[i] = i < first ? Recent(run.sequence, i) + RecentB(run.group)
+                            : step.At<const float>(b, token + i - first) + run.group * state_size;
+    }
+    float products[kScanChunk][kScanChunk];  // c_j . b_i
+    for (int64_t j = first; j < end; ++j) {
+      const float* c_row = step.At<const float>(c, token + j - first) + run.group * state_size;
+      for (int64_t i = 0; i <= j; ++i) {
+        products[j][i] = HWY_DYNAMIC_DISPATCH(Dot)(c_row, b_rows[i], state_size);
+      }
+    }
+    ScanHeadChunk chunk;
+    chunk.first = first;
+    chunk.end = end;
+    chunk.c = reinterpret_cast<const std::byte*>(step.At<const float>(c, token) + run.group * state_size);
+    chunk.c_row_bytes = c.row_bytes;
+    chunk.b = b_rows;
+    chunk.x = scratch;
+    chunk.y_row_bytes = output.row_bytes;
+    chunk.state_dtype = state.dtype;
+    chunk.head_dim = head_dim;
+    chunk.padded_dim = PaddedDim();
+    chunk.state_size = state_size;
+    for (int64_t head = run.first_head; head < run.last_head; ++head) {
+      alignas(64) float steps[kScanChunk];
+      alignas(64) float weights[kScanChunk][kScanChunk];
+      alignas(64) float decays[kScanChunk];
+      ReadSteps(step, run.sequence, head, token, first, end, steps);
+      HWY_DYNAMIC_DISPATCH(ChunkDecays)(steps, a[head], first, end, weights, decays);
+      // With c . b = 1 the weights of the last token are those of the state.
+      alignas(64) float last_weights[kScanChunk];
+      std::copy_n(weights[end - 1], kScanChunk, last_weights);
+      for (int64_t j = first; j < end; ++j) {
+        for (int64_t i = 0; i <= j; ++i) {
+          weights[j][i] *= products[j][i];
+        }
+      }
+      ReadInputs(step, run.sequence, head, token, first, end, scratch);
+      chunk.weights = weights[0];
+      chunk.decays = decays;
+      chunk.state = run.sequence.slot + state.offset_bytes + head * head_dim * state_size * SizeOf(state.dtype);
+      chunk.y = reinterpret_cast<std::byte*>(step.At<float>(output, token) + head * head_dim);
+      HWY_DYNAMIC_DISPATCH(RunScanHead)(chunk, {last_weights, decays[end - 1]}, scratch);
+    }
+  }
+
+  /// Stores b of the tokens in the chunk that a step leaves unfilled. Once all tasks have ended: those of a group read
+  /// the rows that this writes.
+  void KeepB(const StepContext& step, const SequenceStep& sequence) const {
+    const int64_t end = sequence.position + sequence.num_tokens;
+    for (int64_t at = std::max(sequence.position, end / kScanChunk * kScanChunk); at < end; ++at) {
+      const float* row = step.At<const float>(b, sequence.first_token + at - sequence.position);
+      std::copy_n(row, n_groups * state_size, Recent(sequence, at % kScanChunk) + RecentB(0));
+    }
+  }
+
+  /// Time steps of tokens before `end`; new ones are kept if the chunk goes on.
+  void ReadSteps(const StepContext& step, const SequenceStep& sequence, int64_t head, int64_t token, int64_t first,
+                 int64_t end, float* steps) const {
+    alignas(64) float raw[kScanChunk] = {};
+    for (int64_t i = first; i < end; ++i) {
+      raw[i] = step.At<const float>(dt, token + i - first)[head];
+    }
+    HWY_DYNAMIC_DISPATCH(TimeSteps)(raw, dt_bias[head], dt_min, dt_max, steps);
+    for (int64_t i = 0; i < first; ++i) {
+      steps[i] = Recent(sequence, i)[RecentSteps() + head];
+    }
+    for (int64_t i = first; i < end && end < kScanChunk; ++i) {
+      Recent(sequence, i)[RecentSteps() + head] = steps[i];
+    }
+  }
+
+  /// Likewise x of tokens before `end`, padded.
+  void ReadInputs(const StepContext& step, const SequenceStep& sequence, int64_t head, int64_t token, int64_t first,
+                  int64_t end, float* rows) const {
+    const int64_t padded = PaddedDim();
+    for (int64_t i = 0; i < end; ++i) {
+      float* kept = Recent(sequence, i) + head * head_dim;
+      const float* row = i < first ? kept : step.At<const float>(x, token + i - first) + head * head_dim;
+      std::copy_n(row, head_dim, rows + i * padded);
+      std::fill(rows + i * padded + head_dim, rows + (i + 1) * padded, 0.0f);
+      if (i >= first && end < kScanChunk) {
+        std::copy_n(row, head_dim, kept);
+      }
+    }
+  }
+
+  void NormGroup(const StepContext& step, int64_t token, int64_t group) const {
+    const int64_t heads = GroupHeads(), at = group * heads * head_dim;
+    HWY_DYNAMIC_DISPATCH(RunSkipGateNorm)
+    ({step.At<float>(output, token) + at, step.At<const float>(x, token) + at, step.At<const float>(gate, token) + at,
+      d + group * heads, weight + at, heads, head_dim, eps});
   }
 };
 
@@ -298,10 +270,11 @@ PreparedOr PrepareScan(std::string_view name, const DispatchArguments& arguments
   scan->c = args.Input("c", states);
   scan->dt = args.Input("dt", scan->num_heads);
   scan->output = args.Output("output", channels);
-  scan->a_log = args.Vector("a_log", scan->num_heads);
+  const float* a_log = args.Vector("a_log", scan->num_heads);
   scan->dt_bias = args.Vector("dt_bias", scan->num_heads);
   scan->state = args.State("ssm", StateKind::kSsm, {scan->num_heads, scan->head_dim, scan->state_size},
                            {DType::kF32, DType::kBF16});
+  scan->recent = args.State("recent", StateKind::kRecent, {kScanChunk, channels + states + scan->num_heads});
   scan->dt_min = static_cast<float>(args.Float("dt_min"));
   scan->dt_max = static_cast<float>(args.Float("dt_max"));
   args.Check(scan->dt_min >= 0 && scan->dt_min < scan->dt_max, "dt_min {} and dt_max {} are not a range", scan->dt_min,
@@ -320,6 +293,9 @@ PreparedOr PrepareScan(std::string_view name, const DispatchArguments& arguments
   }
   args.Check(tokens, "inputs and outputs must count tokens");
   RETURN_IF_ERROR(args.Finish());
+  for (int64_t head = 0; head < scan->num_heads; ++head) {
+    scan->a.push_back(-std::exp(a_log[head]));
+  }
   scan->num_threads = arguments.num_threads;
   return scan;
 }

@@ -19,6 +19,7 @@ using testing::StartsWith;
 KernelFixture& Scan(KernelFixture& f) {
   f.Input("x", 32).Input("b", 12).Input("c", 12).Input("dt", 4).Output("output", 32);
   f.Vector("a_log", Random(4, 1)).Vector("dt_bias", Random(4, 2)).State("ssm", StateKind::kSsm, {4, 8, 6});
+  f.State("recent", StateKind::kRecent, {16, 4 * 9 + 2 * 6});
   f.Int("num_heads", 4).Int("head_dim", 8).Int("n_groups", 2).Int("state_size", 6);
   return f.Float("dt_min", 0).Float("dt_max", 1e30);
 }
@@ -268,14 +269,14 @@ TEST_P(EachKernel, States) {
   const KernelFixture fixture = Make(GetParam());
   for (const auto& [name, state] : fixture.arguments.states) {
     const auto error = [&](auto change) { return Error([&](DispatchArguments& a) { change(a.states.at(name)); }); };
-    const bool conv = state.kind == StateKind::kConv;
+    const bool conv = state.kind == StateKind::kConv, window = conv || state.kind == StateKind::kRecent;
     EXPECT_THAT(error([&](StateArgument& s) { s.kind = conv ? StateKind::kSsm : StateKind::kConv; }),
                 StartsWith("state '" + name + (conv ? "' is a ssm, " : "' is a conv, ")));
     EXPECT_THAT(error([](StateArgument& s) { s.shape.back() += 1; }), StartsWith("state '" + name + "' is ["));
     EXPECT_THAT(error([](StateArgument& s) { s.shape.pop_back(); }), StartsWith("state '" + name + "' is ["));
     EXPECT_EQ(error([](StateArgument& s) { s.dtype = DType::kF16; }),
               "state '" + name + "' is f16, expected f32" +
-                  (conv                                ? ""
+                  (window                              ? ""
                    : state.kind == StateKind::kKvCache ? ", bf16 or f8e4m3"
                                                        : " or bf16"));
   }

@@ -149,6 +149,7 @@ KernelFixture MakeScan(const char* name, const ScanCase& scan, const reference::
       .Vector("a_log", input.a_log)
       .Vector("dt_bias", input.dt_bias);
   kernel.State("ssm", StateKind::kSsm, {s.heads, s.head_dim, s.state_size}, state);
+  kernel.State("recent", StateKind::kRecent, {kScanChunk, s.heads * (s.head_dim + 1) + s.groups * s.state_size});
   kernel.Int("num_heads", s.heads)
       .Int("head_dim", s.head_dim)
       .Int("n_groups", s.groups)
@@ -227,7 +228,8 @@ TEST_P(SequenceTest, SsmScan) {
     const reference::ScanInput input = RandomScan(scan);
     const Inputs inputs = {{"x", input.x}, {"b", input.b}, {"c", input.c}, {"dt", input.dt}};
     const Floats expected = reference::SsmScan(input, scan.shape);
-    // A state element takes one rounding a token and decays; the sum over N adds N more.
+    // A state element takes one rounding a token and decays; the sum over N adds N more. Weights of the tokens of a
+    // chunk have the errors of exponentials, a few units in the last place each.
     const double tolerance = (scan.tokens + scan.shape.state_size) * 6e-8 * Largest(expected) + 1e-5;
     const auto make = [&](DType state, int threads) { return MakeScan("cpu.ssm_scan", scan, input, state, threads); };
     const auto reference_of = [&](bool bf16_state) { return reference::SsmScan(input, scan.shape, bf16_state); };
@@ -258,24 +260,33 @@ TEST_P(SequenceTest, SsmScanGatedNorm) {
   }
 }
 
-/// Feeds `x` [P] of each token to a scan whose state is BF16 [1, P, 1] and changes by x exactly: b, c, dt and decay
-/// are 1. Returns the outputs, the state behind each token before it is rounded.
+/// Feeds `x` [P], each as the first token of a chunk of zeros, to a scan whose state is BF16 [1, P, 1] and changes by x
+/// exactly: b, c, dt and decay are 1. Returns the outputs of these tokens, the state of each chunk before it is
+/// rounded.
 Floats AddUpInBF16(const std::vector<Floats>& x) {
-  const auto tokens = static_cast<int64_t>(x.size()), head_dim = static_cast<int64_t>(x[0].size());
+  const auto chunks = static_cast<int64_t>(x.size()), head_dim = static_cast<int64_t>(x[0].size());
+  const int64_t tokens = chunks * kScanChunk;
   const Floats ones(tokens, 1.0f);
   reference::ScanInput input;
   input.a_log = {-std::numeric_limits<float>::infinity()};  // decay is exp(-0 * dt)
   input.dt_bias = {30};                                     // clamped to 1
   KernelFixture kernel = MakeScan("cpu.ssm_scan", {tokens, {1, head_dim, 1, 1, 0, 1}}, input, DType::kBF16, 2);
   EXPECT_TRUE(kernel.Prepare().ok());
-  Floats all;
-  for (const Floats& row : x) {
-    all.insert(all.end(), row.begin(), row.end());
+  Floats all(tokens * head_dim, 0.0f);
+  for (int64_t i = 0; i < chunks; ++i) {
+    std::copy(x[i].begin(), x[i].end(), all.begin() + i * kScanChunk * head_dim);
   }
-  return Feed(kernel, {{"x", all}, {"b", ones}, {"c", ones}, {"dt", ones}}, {tokens});
+  const Floats y =
+      Feed(kernel, {{"x", all}, {"b", ones}, {"c", ones}, {"dt", ones}}, std::vector<int64_t>(chunks, kScanChunk));
+  Floats sums;
+  for (int64_t i = 0; i < chunks; ++i) {
+    const Floats row = Rows(y, head_dim, i * kScanChunk, 1);
+    sums.insert(sums.end(), row.begin(), row.end());
+  }
+  return sums;
 }
 
-TEST_P(SequenceTest, SsmScanRoundsTheStateAfterEachToken) {
+TEST_P(SequenceTest, SsmScanRoundsTheStateAfterEachChunk) {
   // 257 and 259 lie in the middle of two BF16 numbers, and the even one is taken: 256 and 260. Outputs see the middle.
   EXPECT_EQ(AddUpInBF16({{256}, {1}, {1}, {3}, {0}, {-1}}), (Floats{256, 257, 257, 259, 260, 259}));
 }

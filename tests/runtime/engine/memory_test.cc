@@ -92,9 +92,9 @@ class FitMemoryTest : public ::testing::Test {
   StatusOr<MemoryReport> Fit(const EngineOptions& options, int64_t available) {
     return FitMemory(*plan_, options, *ResolveLimits(options), /*workspace_bytes=*/1000, available);
   }
-  // 128 bytes a token of cache, 448 bytes of slot, 8192 positions: 1 MiB of pages by default.
+  // 128 bytes a token of cache, 1856 bytes of slot, 8192 positions: 1 MiB of pages by default.
   std::shared_ptr<const Plan> plan_ = testing::LoadTinyPlan({.max_position_embeddings = 8192});
-  int64_t fixed_ = plan_->weight_bytes() + 8 * 448 + 1000;
+  int64_t fixed_ = plan_->weight_bytes() + 8 * 1856 + 1000;
 };
 
 TEST_F(FitMemoryTest, CountsAll) {
@@ -102,7 +102,7 @@ TEST_F(FitMemoryTest, CountsAll) {
   ASSERT_TRUE(report.ok());
   EXPECT_EQ(report->num_pages, 128);
   EXPECT_EQ(report->page_bytes, 8192 * 128);
-  EXPECT_EQ(report->slot_bytes, 8 * 448);
+  EXPECT_EQ(report->slot_bytes, 8 * 1856);
   EXPECT_EQ(report->total_bytes(), fixed_ + 8192 * 128);
   EXPECT_EQ(report->note, "");
 }

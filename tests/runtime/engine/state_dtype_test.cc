@@ -24,7 +24,7 @@ using schema::DType;
 
 struct StateTypes {
   DType ssm, cache;
-  int64_t slot_bytes;   // 192 of the convolution, 2 * 8 * 4 elements of the scan
+  int64_t slot_bytes;   // 192 of the convolution, 2 * 8 * 4 elements of the scan, 16 * 22 * 4 of its recent inputs
   int64_t token_bytes;  // 2 * 8 elements
 };
 
@@ -62,10 +62,10 @@ class StateDTypeTest : public ::testing::TestWithParam<StateTypes> {
 };
 
 constexpr StateTypes kTypes[] = {
-    {DType::F32, DType::F32, 448, 128},
-    {DType::F32, DType::BF16, 448, 64},
-    {DType::BF16, DType::F32, 320, 128},
-    {DType::BF16, DType::F8E4M3, 320, 32},
+    {DType::F32, DType::F32, 1856, 128},
+    {DType::F32, DType::BF16, 1856, 64},
+    {DType::BF16, DType::F32, 1728, 128},
+    {DType::BF16, DType::F8E4M3, 1728, 32},
 };
 INSTANTIATE_TEST_SUITE_P(Types, StateDTypeTest, ::testing::ValuesIn(kTypes), [](const auto& info) {
   return std::string(schema::EnumNameDType(info.param.ssm)) + "_" + schema::EnumNameDType(info.param.cache);

@@ -17,7 +17,7 @@ TEST(CostTest, OfOneToken) {
   EXPECT_EQ(cost.flops, 2 * 16 * (26 + 32 + 40) + 4 * 2 * 8 * 10 + 5 * 2 * 8 * 4);
   // Panels of 16 rows; one row of the embedding; convolution, its bias, a_log, dt_bias, norm.
   EXPECT_EQ(cost.weight_bytes, 4 * (16 * (32 + 32 + 48) + 16 + 4 * 16 + 16 + 2 + 2 + 16));
-  EXPECT_EQ(cost.state_bytes, 2 * 448);
+  EXPECT_EQ(cost.state_bytes, 2 * 1856);
   EXPECT_EQ(cost.kv_bytes, 11 * 128);
 }
 

@@ -17,6 +17,7 @@ namespace nemotron::runtime::testing {
 namespace {
 
 constexpr int64_t kHidden = 16, kHeads = 2, kHeadDim = 8, kKvHeads = 1, kStateSize = 4, kWindow = 4;
+const std::vector<int64_t> kRecentShape = {kScanChunk, kHidden + kStateSize + kHeads};
 
 class TinyPlanBuilder {
  public:
@@ -98,7 +99,8 @@ class TinyPlanBuilder {
               Input("c", projected, kHidden + kStateSize, kStateSize),
               Input("dt", projected, kHidden + 2 * kStateSize, kHeads), Output("output", scanned),
               Weight("a_log", Vector("a_log", {kHeads}, -1, 1)), Weight("dt_bias", Vector("dt_bias", {kHeads}, -1, 1)),
-              State("ssm", AddState("layers.0.ssm", schema::StateKind::Ssm, {kHeads, kHeadDim, kStateSize}))},
+              State("ssm", AddState("layers.0.ssm", schema::StateKind::Ssm, {kHeads, kHeadDim, kStateSize})),
+              State("recent", AddState("layers.0.ssm.recent", schema::StateKind::Recent, kRecentShape))},
              {Int("num_heads", kHeads), Int("head_dim", kHeadDim), Int("n_groups", 1), Int("state_size", kStateSize),
               Float("dt_min", 0), Float("dt_max", HUGE_VAL)});
     const uint32_t sum = Buffer("hidden_1", kHidden);
@@ -171,7 +173,8 @@ class TinyPlanBuilder {
          Input("dt", projected, kHidden + 2 * kStateSize, kHeads), Input("gate", layer),
          Output("output", next("fused")), Weight("a_log", Vector("a_log_2", {kHeads}, -1, 1)),
          Weight("dt_bias", Vector("dt_bias_2", {kHeads}, -1, 1)), Weight("d", Vector("d_2", {kHeads}, -1, 1)),
-         gain("fused_gain"), State("ssm", AddState("ssm_2", schema::StateKind::Ssm, {kHeads, kHeadDim, kStateSize}))},
+         gain("fused_gain"), State("ssm", AddState("ssm_2", schema::StateKind::Ssm, {kHeads, kHeadDim, kStateSize})),
+         State("recent", AddState("ssm_2.recent", schema::StateKind::Recent, kRecentShape))},
         {Int("num_heads", kHeads), Int("head_dim", kHeadDim), Int("n_groups", 1), Int("state_size", kStateSize),
          Float("dt_min", 0), Float("dt_max", HUGE_VAL), Float("eps", 1e-5)});
     return BuildExperts(x);
