@@ -4,10 +4,14 @@
 #include <cmath>
 #include <string_view>
 
+#include "runtime/base/dtype.h"
 #include "runtime/plan/find.h"
+#include "runtime/plan/layout.h"
 
 namespace nemotron::runtime {
 namespace {
+
+using schema::ArgumentKind;
 
 double Product(const flatbuffers::Vector<int64_t>& shape) {
   double product = 1;
@@ -17,91 +21,142 @@ double Product(const flatbuffers::Vector<int64_t>& shape) {
   return product;
 }
 
-double IntParameter(const schema::Dispatch& dispatch, std::string_view name) {
-  const schema::Parameter* parameter = FindParameter(dispatch, name);
-  return parameter == nullptr ? 0 : static_cast<double>(parameter->int_value());
-}
+double ElementBytes(schema::DType dtype) { return static_cast<double>(SizeOf(static_cast<DType>(dtype))); }
 
-/// One dispatch with the plan around it.
+bool IsExperts(std::string_view kernel) { return kernel == "cpu.moe_experts" || kernel == "cpu.scaled_moe_experts"; }
+
+/// One dispatch with the plan around it. All that is known of what kernels compute and move is here.
 class DispatchCost {
  public:
   DispatchCost(const schema::Plan& plan, const schema::Dispatch& dispatch, const StepShape& shape)
       : plan_(plan), dispatch_(dispatch), shape_(shape) {}
 
   StepCost Estimate() const {
-    const std::string_view kernel = plan_.program()->kernels()->Get(dispatch_.kernel())->name()->string_view();
-    const auto tokens = static_cast<double>(shape_.num_tokens);
-    const double units = NumUnits();
     StepCost cost;
-    double expert_share = 1;
-    if (kernel == "cpu.embedding") {  // reads a row a token
-      const schema::Weight* weight = WeightOf("weight");
-      cost.weight_bytes =
-          weight == nullptr ? 0 : tokens * Bytes(*weight) / static_cast<double>(weight->shape()->Get(0));
-      return cost;
-    }
-    if (kernel == "cpu.linear" || kernel == "cpu.scaled_matmul" || kernel == "cpu.moe_route") {
-      const schema::Weight* weight = WeightOf("weight");
-      cost.flops = weight == nullptr ? 0 : 2 * Product(*weight->shape()) * units;
-    } else if (kernel == "cpu.moe_experts" || kernel == "cpu.scaled_moe_experts") {
-      const schema::Weight* up = WeightOf("up");
-      const schema::Argument* picks = FindArgument(dispatch_, schema::ArgumentKind::Input, "indices");
-      if (up != nullptr && picks != nullptr) {
-        const auto num_experts = static_cast<double>(up->shape()->Get(0));
-        const double share = std::min(1.0, static_cast<double>(picks->columns()) / num_experts);
-        expert_share = 1 - std::pow(1 - share, tokens);
-        cost.flops = 2 * 2 * Product(*up->shape()) * share * units;
-      }
-    } else if (kernel == "cpu.attention") {
-      cost.flops =
-          4 * IntParameter(dispatch_, "num_heads") * IntParameter(dispatch_, "head_dim") * shape_.mean_context * units;
-    } else if (kernel.starts_with("cpu.ssm_scan")) {  // decay, outer product, sum, dot product
-      cost.flops = 5 * IntParameter(dispatch_, "num_heads") * IntParameter(dispatch_, "head_dim") *
-                   IntParameter(dispatch_, "state_size") * units;
-    }
+    cost.flops = Flops();
     for (const schema::Argument* argument : *dispatch_.arguments()) {
-      if (argument->kind() == schema::ArgumentKind::Weight) {
-        cost.weight_bytes += expert_share * Bytes(*plan_.weights()->Get(argument->index()));
+      switch (argument->kind()) {
+        case ArgumentKind::Weight:
+          cost.weight_bytes += WeightBytes(*plan_.weights()->Get(argument->index()));
+          break;
+        case ArgumentKind::State:
+          AddState(*plan_.states()->Get(argument->index()), cost);
+          break;
+        default:
+          cost.activation_bytes += ActivationBytes(*argument);
       }
     }
     return cost;
   }
 
+  std::string_view kernel() const { return plan_.program()->kernels()->Get(dispatch_.kernel())->name()->string_view(); }
+  const schema::Weight* WeightOf(std::string_view name) const {
+    const schema::Argument* argument = FindArgument(dispatch_, ArgumentKind::Weight, name);
+    return argument == nullptr ? nullptr : plan_.weights()->Get(argument->index());
+  }
+  const schema::State* StateOf(std::string_view name) const {
+    const schema::Argument* argument = FindArgument(dispatch_, ArgumentKind::State, name);
+    return argument == nullptr ? nullptr : plan_.states()->Get(argument->index());
+  }
+
  private:
-  double NumUnits() const {
+  double Flops() const {
+    if (kernel() == "cpu.linear" || kernel() == "cpu.scaled_matmul" || kernel() == "cpu.moe_route") {
+      const schema::Weight* weight = WeightOf("weight");
+      return weight == nullptr ? 0 : 2 * Product(*weight->shape()) * InputUnits();
+    }
+    if (IsExperts(kernel())) {
+      const schema::Weight* up = WeightOf("up");
+      return up == nullptr ? 0 : 2 * 2 * Product(*up->shape()) * PickedShare(*up) * InputUnits();
+    }
+    if (kernel() == "cpu.attention") {
+      return 4 * Parameter("num_heads") * Parameter("head_dim") * shape_.mean_context * InputUnits();
+    }
+    if (kernel().starts_with("cpu.ssm_scan")) {  // decay, outer product, sum, dot product
+      return 5 * Parameter("num_heads") * Parameter("head_dim") * Parameter("state_size") * InputUnits();
+    }
+    return 0;
+  }
+
+  double WeightBytes(const schema::Weight& weight) const {
+    const auto bytes = static_cast<double>(weight.segment()->size_bytes());
+    if (kernel() == "cpu.embedding") {  // a row a token
+      return static_cast<double>(shape_.num_tokens) * bytes / static_cast<double>(weight.shape()->Get(0));
+    }
+    const schema::Weight* up = IsExperts(kernel()) ? WeightOf("up") : nullptr;
+    const double touched =
+        up == nullptr ? 1 : 1 - std::pow(1 - PickedShare(*up), static_cast<double>(shape_.num_tokens));
+    return touched * bytes;
+  }
+
+  /// Convolution and scan keep their state in caches for the tokens of a step.
+  void AddState(const schema::State& state, StepCost& cost) const {
+    const auto sequences = static_cast<double>(shape_.num_sequences);
+    const double bytes = Product(*state.shape()) * ElementBytes(state.dtype());
+    if (state.kind() == schema::StateKind::KvCache) {
+      const auto head_dim = static_cast<double>(state.shape()->Get(2));
+      const double padded_bytes = bytes / head_dim * static_cast<double>(KvCacheHeadDim(state.shape()->Get(2)));
+      cost.kv_bytes += (sequences * shape_.mean_context + static_cast<double>(shape_.num_tokens)) * padded_bytes;
+    } else {
+      cost.state_bytes += 2 * sequences * bytes;
+    }
+  }
+
+  double ActivationBytes(const schema::Argument& argument) const {
+    const schema::Buffer& buffer = *plan_.program()->buffers()->Get(argument.index());
+    const double units = kernel() == "cpu.select_rows" ? static_cast<double>(shape_.num_rows) : Units(buffer);
+    return units * static_cast<double>(argument.columns()) * ElementBytes(buffer.dtype());
+  }
+
+  double Units(const schema::Buffer& buffer) const {
+    return static_cast<double>(buffer.space() == schema::Space::Row ? shape_.num_rows : shape_.num_tokens);
+  }
+  double InputUnits() const {
     for (const schema::Argument* argument : *dispatch_.arguments()) {
-      if (argument->kind() == schema::ArgumentKind::Input) {
-        const bool per_row = plan_.program()->buffers()->Get(argument->index())->space() == schema::Space::Row;
-        return static_cast<double>(per_row ? shape_.num_rows : shape_.num_tokens);
+      if (argument->kind() == ArgumentKind::Input) {
+        return Units(*plan_.program()->buffers()->Get(argument->index()));
       }
     }
     return static_cast<double>(shape_.num_tokens);
   }
-  const schema::Weight* WeightOf(std::string_view name) const {
-    const schema::Argument* argument = FindArgument(dispatch_, schema::ArgumentKind::Weight, name);
-    return argument == nullptr ? nullptr : plan_.weights()->Get(argument->index());
+  /// Share of the experts that a token goes to.
+  double PickedShare(const schema::Weight& up) const {
+    const schema::Argument* picks = FindArgument(dispatch_, ArgumentKind::Input, "indices");
+    return picks == nullptr
+               ? 0
+               : std::min(1.0, static_cast<double>(picks->columns()) / static_cast<double>(up.shape()->Get(0)));
   }
-  static double Bytes(const schema::Weight& weight) { return static_cast<double>(weight.segment()->size_bytes()); }
+  double Parameter(std::string_view name) const {
+    const schema::Parameter* parameter = FindParameter(dispatch_, name);
+    return parameter == nullptr ? 0 : static_cast<double>(parameter->int_value());
+  }
 
   const schema::Plan& plan_;
   const schema::Dispatch& dispatch_;
-  const StepShape& shape_;
+  StepShape shape_;
 };
 
 }  // namespace
 
+StepCost EstimateCost(const schema::Plan& plan, const schema::Dispatch& dispatch, const StepShape& shape) {
+  return DispatchCost(plan, dispatch, shape).Estimate();
+}
+
 StepCost EstimateCost(const schema::Plan& plan, const StepShape& shape) {
   StepCost total;
   for (const schema::Dispatch* dispatch : *plan.program()->dispatches()) {
-    const StepCost cost = DispatchCost(plan, *dispatch, shape).Estimate();
-    total.flops += cost.flops;
-    total.weight_bytes += cost.weight_bytes;
+    total += EstimateCost(plan, *dispatch, shape);
   }
-  const auto num_sequences = static_cast<double>(shape.num_sequences);
-  const auto kv_bytes_per_token = static_cast<double>(plan.kv_bytes_per_token());
-  total.state_bytes = 2 * num_sequences * static_cast<double>(plan.slot_bytes());
-  total.kv_bytes = (num_sequences * shape.mean_context + static_cast<double>(shape.num_tokens)) * kv_bytes_per_token;
   return total;
+}
+
+schema::DType ProductType(const schema::Plan& plan, const schema::Dispatch& dispatch) {
+  const DispatchCost cost(plan, dispatch, {});
+  const schema::Weight* weight = cost.WeightOf(IsExperts(cost.kernel()) ? "up" : "weight");
+  const schema::State* cache = cost.StateOf("cache");
+  const bool has_matrix = weight != nullptr && weight->layout() == schema::Layout::Panel;
+  const schema::DType dtype = cache != nullptr ? cache->dtype() : has_matrix ? weight->dtype() : schema::DType::F32;
+  return dtype == schema::DType::F32 ? dtype : schema::DType::BF16;  // FP8 is multiplied in BF16
 }
 
 }  // namespace nemotron::runtime
