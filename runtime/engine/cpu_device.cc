@@ -14,6 +14,7 @@
 #include "runtime/cpu/kernel.h"
 #include "runtime/engine/cpu_arguments.h"
 #include "runtime/engine/cpu_tap.h"
+#include "runtime/engine/profiler.h"
 #include "runtime/plan/find.h"
 #include "runtime/plan/format.h"
 
@@ -80,6 +81,8 @@ class CpuProgram final : public DeviceProgram {
     }
   }
 
+  void SetProfiler(StepProfiler* profiler) override { profiler_ = profiler; }
+
   int64_t workspace_bytes() const override { return token_arena_bytes_ + row_arena_bytes_ + scratch_bytes_; }
 
   Status AllocateWorkspace() override {
@@ -104,14 +107,22 @@ class CpuProgram final : public DeviceProgram {
                                       .row_arena = workspace_.data() + token_arena_bytes_,
                                       .scratch = workspace_.data() + token_arena_bytes_ + row_arena_bytes_,
                                       .pool = pool_};
-    if (!taps_.empty()) {
-      for (size_t i = 0; i < dispatches_.size(); ++i) {
+    std::span<StepProfiler::Clock::time_point> times;
+    if (profiler_ != nullptr) {
+      times = profiler_->BeginStep(step, dispatches_.size());
+    }
+    for (size_t i = 0; i < dispatches_.size(); ++i) {
+      if (!times.empty()) {
+        times[i] = StepProfiler::Clock::now();
+      }
+      if (taps_.empty()) {
+        dispatches_[i]->Run(context);
+      } else {
         taps_[i]->Run(*dispatches_[i], context);
       }
-      return OkStatus();
     }
-    for (const std::unique_ptr<cpu::PreparedDispatch>& dispatch : dispatches_) {
-      dispatch->Run(context);
+    if (!times.empty()) {
+      times.back() = StepProfiler::Clock::now();
     }
     return OkStatus();
   }
@@ -136,6 +147,7 @@ class CpuProgram final : public DeviceProgram {
   cpu::BufferArgument logits_;
   std::vector<std::unique_ptr<cpu::PreparedDispatch>> dispatches_;
   std::vector<std::unique_ptr<CpuTap>> taps_;  // one a dispatch while there is an observer
+  StepProfiler* profiler_ = nullptr;
   std::vector<cpu::SequenceStep> sequences_;
   cpu::ThreadPool* pool_ = nullptr;
   DeviceMemory workspace_;  // token arena, row arena, scratch

@@ -16,6 +16,7 @@
 namespace nemotron::runtime {
 
 class ActivationObserver;
+class StepProfiler;
 
 /// Capacities a program is prepared for.
 struct ProgramLimits {
@@ -53,6 +54,10 @@ class DeviceProgram {
   /// From the next step on `observer` sees activations, and may change what a step costs but nothing it computes; null:
   /// nobody looks, which costs nothing. `observer` must live until it is replaced.
   virtual void SetObserver(ActivationObserver* observer) = 0;
+
+  /// From the next step on `profiler` gets the times of all dispatches; null: none, which costs nothing. It must live
+  /// until it is replaced.
+  virtual void SetProfiler(StepProfiler* profiler) = 0;
 
   /// Starts a step; it has ended after `Synchronize`. Fails only for reasons of the device.
   virtual Status Run(const DeviceStep& step) = 0;

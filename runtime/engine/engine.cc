@@ -235,6 +235,7 @@ Status Engine::Step(std::span<const StepEntry> entries, std::vector<float>* logi
 }
 
 void Engine::SetObserver(ActivationObserver* observer) { impl_->program->SetObserver(observer); }
+void Engine::SetProfiler(StepProfiler* profiler) { impl_->program->SetProfiler(profiler); }
 
 Status Engine::Save(SequenceId sequence, const std::string& path) const {
   RETURN_IF_ERROR(impl_->broken);

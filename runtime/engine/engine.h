@@ -15,6 +15,7 @@
 namespace nemotron::runtime {
 
 class ActivationObserver;
+class StepProfiler;
 
 /// How much room an engine makes. Zero means: choose from the plan and the machine.
 struct EngineOptions {
@@ -104,6 +105,10 @@ class Engine {
   /// From the next step on `observer` (observer.h) sees the activations of the device steps that a step is cut into;
   /// null: nobody looks, which costs nothing. It must live until it is replaced, or the engine goes.
   void SetObserver(ActivationObserver* observer);
+
+  /// From the next step on `profiler` (profiler.h) gets the times of all dispatches; null: none, which costs nothing.
+  /// It must live until it is replaced, or the engine goes.
+  void SetProfiler(StepProfiler* profiler);
 
   /// Writes tokens and state to a file (atomically), with the hash of the plan's weights.
   Status Save(SequenceId sequence, const std::string& path) const;
