@@ -101,13 +101,27 @@ double MeasureReadBytesPerSecond(ThreadPool& pool, std::span<const std::byte> bu
   return static_cast<double>(tasks * kTaskBytes) / seconds;
 }
 
-MachinePeak MeasureMachinePeak(ThreadPool& pool) {
+MachinePeak PeakMeter::Measure() {
+  if (buffer_.empty()) {
+    buffer_.assign((int64_t{512} << 20) / sizeof(uint64_t), 1);
+  }
   MachinePeak peak;
-  const std::vector<uint64_t> buffer((int64_t{512} << 20) / sizeof(uint64_t), 1);
-  peak.read_bytes_per_second = MeasureReadBytesPerSecond(pool, std::as_bytes(std::span(buffer)));
-  peak.f32_flops = MeasureDot(pool, DType::kF32);
-  peak.bf16_flops = CurrentIsa() == Isa::kAvx512Bf16 ? MeasureDot(pool, DType::kBF16) : 0;
+  peak.read_bytes_per_second = MeasureReadBytesPerSecond(pool_, std::as_bytes(std::span(buffer_)));
+  peak.f32_flops = MeasureDot(pool_, DType::kF32);
+  peak.bf16_flops = CurrentIsa() == Isa::kAvx512Bf16 ? MeasureDot(pool_, DType::kBF16) : 0;
   return peak;
+}
+
+MachinePeak MeasureMachinePeak(ThreadPool& pool) { return PeakMeter(pool).Measure(); }
+
+MachinePeak BetterOf(const MachinePeak& a, const MachinePeak& b) {
+  return {.read_bytes_per_second = std::max(a.read_bytes_per_second, b.read_bytes_per_second),
+          .bf16_flops = std::max(a.bf16_flops, b.bf16_flops),
+          .f32_flops = std::max(a.f32_flops, b.f32_flops)};
+}
+
+double PeakFlops(const MachinePeak& peak, DType dtype) {
+  return dtype == DType::kBF16 && peak.bf16_flops > 0 ? peak.bf16_flops : peak.f32_flops;
 }
 
 }  // namespace nemotron::runtime::cpu

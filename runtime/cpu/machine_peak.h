@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <span>
+#include <vector>
 
+#include "runtime/base/dtype.h"
 #include "runtime/cpu/thread_pool.h"
 
 namespace nemotron::runtime::cpu {
@@ -22,8 +24,27 @@ struct MachinePeak {
 /// stream the very bytes that it reads.
 double MeasureReadBytesPerSecond(ThreadPool& pool, std::span<const std::byte> buffer);
 
-/// Takes about a second.
+/// Measures one machine again and again, beside what is compared with it: the buffer that is streamed is kept, so that
+/// only the first time takes the 0.3 s of filling it.
+class PeakMeter {
+ public:
+  explicit PeakMeter(ThreadPool& pool) : pool_(pool) {}
+  MachinePeak Measure();
+
+ private:
+  ThreadPool& pool_;
+  std::vector<uint64_t> buffer_;
+};
+
+/// Measures once.
 MachinePeak MeasureMachinePeak(ThreadPool& pool);
+
+/// The better of each figure: others on the machine only ever slow a measurement down.
+MachinePeak BetterOf(const MachinePeak& a, const MachinePeak& b);
+
+/// The peak that limits products of `dtype`, F32 or BF16: without an instruction for BF16 pairs, BF16 matrices are
+/// multiplied in F32.
+double PeakFlops(const MachinePeak& peak, DType dtype);
 
 }  // namespace nemotron::runtime::cpu
 
