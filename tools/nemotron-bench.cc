@@ -17,9 +17,11 @@
 #include "runtime/cpu/machine_peak.h"
 #include "runtime/engine/engine.h"
 #include "runtime/engine/memory.h"
+#include "runtime/engine/profiler.h"
 #include "runtime/plan/cost.h"
 #include "tools/console.h"
 #include "tools/parse_flags.h"
+#include "tools/profile_report.h"
 
 namespace nemotron::tools {
 namespace {
@@ -37,7 +39,7 @@ struct Options {
   int64_t chunk = 512;
   uint64_t memory_limit = 0;
   uint64_t seed = 1;
-  bool json = false, no_peak = false;
+  bool json = false, no_peak = false, profile = false;
 };
 
 /// One line of the table.
@@ -63,10 +65,10 @@ struct Test {
     shape.num_rows = num_sequences;
     shape.num_tokens = num_sequences * (is_prompt ? num_tokens : 1);
     shape.mean_context = static_cast<double>(depth) + static_cast<double>(num_tokens + 1) / 2;
-    StepCost cost = EstimateCost(plan, shape);
-    if (!is_prompt) {
-      const auto steps = static_cast<double>(num_tokens);
-      cost = {cost.flops * steps, cost.weight_bytes * steps, cost.state_bytes * steps, cost.kv_bytes * steps};
+    const StepCost step = EstimateCost(plan, shape);
+    StepCost cost;
+    for (int64_t i = 0; i < (is_prompt ? 1 : num_tokens); ++i) {
+      cost += step;
     }
     return cost;
   }
@@ -78,7 +80,9 @@ struct Test {
 
 struct Measurement {
   Test test;
-  std::vector<double> seconds;  // sorted
+  std::vector<double> seconds;          // sorted
+  std::optional<Profile> profile = {};  // of the median run, the faster one of two
+  cpu::MachinePeak peak = {};           // the better of before and after
 
   double Rate(double time) const { return static_cast<double>(test.num_tokens * test.num_sequences) / time; }
   double MedianSeconds() const {
@@ -92,7 +96,7 @@ struct Measurement {
 
 class Bench {
  public:
-  Bench(Engine& engine, uint64_t seed) : engine_(engine), random_(seed) {}
+  Bench(Engine& engine, uint64_t seed, bool profile) : engine_(engine), random_(seed), profiles_(profile) {}
 
   /// The same tokens at once and one by one must give the same bits: what is measured is right.
   Status CheckInvariance() {
@@ -122,6 +126,7 @@ class Bench {
 
   StatusOr<Measurement> Run(const Test& test, int repetitions, const std::atomic<bool>& interrupted) {
     Measurement measurement = {.test = test, .seconds = {}};
+    std::vector<Profile> profiles;
     ASSIGN_OR_RETURN(const SequenceId base, engine_.CreateSequence());
     if (test.depth > 0) {
       const std::vector<int32_t> tokens = RandomTokens(test.depth);
@@ -132,13 +137,25 @@ class Bench {
       if (interrupted) {
         return Error(StatusCode::kCancelled, "interrupted");
       }
+      StepProfiler profiler;
+      const ProfilerScope scope(engine_, profiles_ ? &profiler : nullptr);
       ASSIGN_OR_RETURN(const double seconds, RunOnce(test, base));
-      if (i >= 0) {
-        measurement.seconds.push_back(seconds);
+      if (i < 0) {
+        continue;
+      }
+      measurement.seconds.push_back(seconds);
+      if (profiles_) {
+        profiles.push_back(
+            SummarizeProfile(engine_.plan().root(), profiler.steps(), 0, profiler.steps().size(), seconds));
       }
     }
     RETURN_IF_ERROR(engine_.Release(base));
     std::sort(measurement.seconds.begin(), measurement.seconds.end());
+    if (profiles_) {
+      std::sort(profiles.begin(), profiles.end(),
+                [](const Profile& a, const Profile& b) { return a.seconds < b.seconds; });
+      measurement.profile = profiles[(profiles.size() - 1) / 2];
+    }
     return measurement;
   }
 
@@ -178,6 +195,7 @@ class Bench {
 
   Engine& engine_;
   std::mt19937_64 random_;
+  bool profiles_;
   std::vector<float> logits_;
 };
 
@@ -186,12 +204,11 @@ struct Shares {
   double bytes_per_second, flops_per_second, read_share, flop_share;
 };
 
-Shares SharesOf(const Measurement& measurement, const schema::Plan& plan, const cpu::MachinePeak& peak) {
+Shares SharesOf(const Measurement& measurement, const schema::Plan& plan) {
+  const cpu::MachinePeak& peak = measurement.peak;
   const StepCost cost = measurement.test.Cost(plan);
   const double seconds = measurement.MedianSeconds();
-  // Without an instruction for BF16 pairs, BF16 matrices are multiplied in F32.
-  const bool in_bf16 = plan.model()->dtype() == schema::DType::BF16 && peak.bf16_flops > 0;
-  const double flops_peak = in_bf16 ? peak.bf16_flops : peak.f32_flops;
+  const double flops_peak = cpu::PeakFlops(peak, static_cast<DType>(plan.model()->dtype()));
   Shares shares = {.bytes_per_second = cost.bytes() / seconds,
                    .flops_per_second = cost.flops / seconds,
                    .read_share = 0,
@@ -201,16 +218,13 @@ Shares SharesOf(const Measurement& measurement, const schema::Plan& plan, const 
   return shares;
 }
 
-std::string Percent(double share) { return share > 0 ? fmt::format("{:.0f} %", share * 100) : "-"; }
-
 void PrintHeader(const Plan& plan, const Engine& engine, const cpu::MachinePeak& peak) {
   const schema::Model& model = *plan.root().model();
   fmt::print("{} {} ({:.3f} B parameters, {} of weights), cpu, {} threads\n", model.architecture()->string_view(),
              DTypeName(static_cast<DType>(model.dtype())), static_cast<double>(model.num_parameters()) * 1e-9,
              FormatBytes(plan.weight_bytes()), engine.num_threads());
   if (peak.read_bytes_per_second > 0) {
-    fmt::print("machine: reads {:.1f} GB/s, dot products {:.0f} GFLOP/s in bf16, {:.0f} in f32\n",
-               peak.read_bytes_per_second * 1e-9, peak.bf16_flops * 1e-9, peak.f32_flops * 1e-9);
+    fmt::print("machine: {}\n", PeakText(peak));
   }
   fmt::print("\n| {:<14} | {:>10} | {:>19} | {:>9} | {:>7} | {:>9} | {:>7} |\n", "test", "tokens/s",
              "slowest to fastest", "GB/s", "of read", "GFLOP/s", "of peak");
@@ -229,19 +243,24 @@ void PrintRow(const Measurement& measurement, const Shares& shares) {
 
 nlohmann::json ToJson(const Measurement& measurement, const Shares& shares) {
   const Test& test = measurement.test;
-  return {{"test", test.Name()},
-          {"kind", test.is_prompt ? "pp" : "tg"},
-          {"tokens", test.num_tokens},
-          {"depth", test.depth},
-          {"sequences", test.num_sequences},
-          {"tokens_per_second", measurement.MedianRate()},
-          {"tokens_per_second_slowest", measurement.SlowestRate()},
-          {"tokens_per_second_fastest", measurement.FastestRate()},
-          {"seconds", measurement.seconds},
-          {"bytes_per_second", shares.bytes_per_second},
-          {"flops_per_second", shares.flops_per_second},
-          {"share_of_read_bandwidth", shares.read_share},
-          {"share_of_dot_peak", shares.flop_share}};
+  nlohmann::json object = {{"test", test.Name()},
+                           {"kind", test.is_prompt ? "pp" : "tg"},
+                           {"tokens", test.num_tokens},
+                           {"depth", test.depth},
+                           {"sequences", test.num_sequences},
+                           {"tokens_per_second", measurement.MedianRate()},
+                           {"tokens_per_second_slowest", measurement.SlowestRate()},
+                           {"tokens_per_second_fastest", measurement.FastestRate()},
+                           {"seconds", measurement.seconds},
+                           {"bytes_per_second", shares.bytes_per_second},
+                           {"flops_per_second", shares.flops_per_second},
+                           {"share_of_read_bandwidth", shares.read_share},
+                           {"share_of_dot_peak", shares.flop_share},
+                           {"peak", PeakJson(measurement.peak)}};
+  if (measurement.profile.has_value()) {
+    object.update(ProfileJson(*measurement.profile, measurement.peak));
+  }
+  return object;
 }
 
 std::vector<Test> MakeTests(const Options& options) {
@@ -287,30 +306,40 @@ int Measure(const Options& options) {
   if (!engine.ok()) {
     return PrintError(kTool, engine.status());
   }
-  Bench bench(**engine, options.seed);
+  Bench bench(**engine, options.seed, options.profile);
   if (const Status status = bench.CheckInvariance(); !status.ok()) {
     return PrintError(kTool, status);
   }
-  cpu::MachinePeak peak = {};
-  if (!options.no_peak) {
-    cpu::ThreadPool pool((*engine)->num_threads());
-    peak = cpu::MeasureMachinePeak(pool);
-  }
+  cpu::ThreadPool pool((*engine)->num_threads());
+  cpu::PeakMeter meter(pool);
+  const auto measure_peak = [&] { return options.no_peak ? cpu::MachinePeak() : meter.Measure(); };
+  cpu::MachinePeak before = measure_peak(), best = before;
   nlohmann::json results = nlohmann::json::array();
+  std::vector<Measurement> profiled;
   if (!options.json) {
-    PrintHeader(**plan, **engine, peak);
+    PrintHeader(**plan, **engine, before);
   }
   for (const Test& test : tests) {
-    const auto measurement = bench.Run(test, options.repetitions, interrupted);
+    auto measurement = bench.Run(test, options.repetitions, interrupted);
     if (!measurement.ok()) {
       return PrintError(kTool, measurement.status());
     }
-    const Shares shares = SharesOf(*measurement, (*plan)->root(), peak);
+    const cpu::MachinePeak after = measure_peak();
+    measurement->peak = cpu::BetterOf(before, after);
+    best = cpu::BetterOf(best, after);
+    before = after;
+    const Shares shares = SharesOf(*measurement, (*plan)->root());
     if (options.json) {
       results.push_back(ToJson(*measurement, shares));
-    } else {
-      PrintRow(*measurement, shares);
+      continue;
     }
+    PrintRow(*measurement, shares);
+    if (options.profile) {
+      profiled.push_back(*std::move(measurement));
+    }
+  }
+  for (const Measurement& measurement : profiled) {
+    PrintProfile(stdout, measurement.test.Name(), *measurement.profile, measurement.peak);
   }
   if (options.json) {
     const schema::Model& model = *(*plan)->root().model();
@@ -321,9 +350,9 @@ int Measure(const Options& options) {
                                    {"weight_bytes", (*plan)->weight_bytes()},
                                    {"device", "cpu"},
                                    {"threads", (*engine)->num_threads()},
-                                   {"read_bytes_per_second", peak.read_bytes_per_second},
-                                   {"bf16_flops_per_second", peak.bf16_flops},
-                                   {"f32_flops_per_second", peak.f32_flops},
+                                   {"read_bytes_per_second", best.read_bytes_per_second},
+                                   {"bf16_flops_per_second", best.bf16_flops},
+                                   {"f32_flops_per_second", best.f32_flops},
                                    {"results", results}};
     fmt::print("{}\n", report.dump(2));
   }
@@ -370,6 +399,7 @@ Exit codes: 0 done, 1 failure, 2 wrong flags, 3 a plan that cannot be used, 4 no
       ->transform(CLI::AsSizeValue(false).description(""));
   app.add_option("--seed", options.seed, "of the random tokens")->capture_default_str();
   app.add_flag("--no-peak", options.no_peak, "do not measure the machine");
+  app.add_flag("--profile", options.profile, "time, bytes and flops of each kernel, in a table a test");
   app.add_flag("--json", options.json, "print JSON");
   if (const std::optional<int> code = ParseFlags(app, argc, argv, kTool)) {
     return *code;

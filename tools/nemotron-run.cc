@@ -27,6 +27,7 @@
 #include "tools/console.h"
 #include "tools/parse_flags.h"
 #include "tools/run_options.h"
+#include "tools/run_profile.h"
 #include "tools/run_report.h"
 
 namespace nemotron::tools {
@@ -294,6 +295,10 @@ class Runner {
     if (prompt.empty()) {
       return InvalidArgument("the prompt has no tokens, expected at least one");
     }
+    std::unique_ptr<RunProfile> profile;
+    if (options_.profile) {
+      ASSIGN_OR_RETURN(profile, RunProfile::Start(*engine_, options_.trace));
+    }
     std::span<const int32_t> rest = prompt;
     double logits_ms = 0;
     if (!options_.logits_out.empty()) {
@@ -304,11 +309,19 @@ class Runner {
     }
     ProgressBar bar("reading the prompt", ProgressBar::Unit::kTokens);
     GenerationOptions generation = MakeGenerationOptions();
-    generation.on_prefill = [&](int64_t done, int64_t total) { done < total ? bar.Update(done, total) : bar.Finish(); };
+    generation.on_prefill = [&](int64_t done, int64_t total) {
+      done < total ? bar.Update(done, total) : bar.Finish();
+      if (done == total && profile != nullptr) {
+        profile->EndPrefill();
+      }
+    };
     ASSIGN_OR_RETURN(GenerationResult result, Generate(*engine_, sequence, rest, generation));
     bar.Finish();
     result.prompt_tokens = static_cast<int64_t>(prompt.size());
     result.prefill_ms += logits_ms;
+    if (profile != nullptr) {
+      RETURN_IF_ERROR(profile->Finish(result));
+    }
     if (!options_.save_session.empty()) {
       RETURN_IF_ERROR(SaveSession(sequence, result));
     }
@@ -316,8 +329,12 @@ class Runner {
                               .result = result,
                               .sampling = generation.sampling,
                               .tokenizer = engine_->tokenizer(),
-                              .load_ms = load_ms_};
+                              .load_ms = load_ms_,
+                              .profile = profile != nullptr ? profile->ToJson() : json()};
     options_.as_json ? PrintJson(report) : PrintTextEnd(report);
+    if (profile != nullptr && !options_.as_json) {
+      profile->Print();
+    }
     if (result.finish == FinishReason::kCancelled) {
       exit_code_ = kExitInterrupted;
     }

@@ -19,6 +19,7 @@ Examples:
   nemotron-run m.plan --perplexity heldout.txt --window 512
   nemotron-run --compare bf16.plan fp8.plan --text heldout.txt --layers    how far the second is from the first
   nemotron-run m.plan --prompt-ids ids.json -n 0 --logits-out logits.safetensors
+  nemotron-run m.plan --prompt "Once" --profile --trace t.json             where the time goes; for chrome://tracing
   nemotron-run m.plan --memory                             what it would take, without loading
 
 Exit codes: 0 done; 1 failure; 2 wrong flags; 3 a file that is missing, damaged or does not fit the plan; 4 not enough
@@ -80,6 +81,11 @@ void AddFlags(CLI::App& app, RunOptions& options) {
   app.add_option("--window", options.window, "tokens a window of --perplexity and --compare, each from an empty state")
       ->check(Between(1, int64_t{1} << 30))
       ->capture_default_str()
+      ->group(output);
+  app.add_flag("--profile", options.profile, "time, bytes and share of the machine's peak of each kernel, to stderr")
+      ->group(output);
+  app.add_option("--trace", options.trace, "with --profile: write a Chrome trace of every dispatch to this file")
+      ->type_name("FILE")
       ->group(output);
   app.add_flag("--memory", options.memory, "print the memory that is needed, and end")->group(output);
 
@@ -157,6 +163,12 @@ std::string FlagConflict(const RunOptions& options) {
   }
   if (options.interactive && (options.as_json || options.prompt_ids.has_value() || !options.logits_out.empty())) {
     return "--interactive does not go with --json, --prompt-ids or --logits-out";
+  }
+  if (!options.trace.empty() && !options.profile) {
+    return "--trace goes with --profile only";
+  }
+  if (options.profile && modes > 0) {
+    return "--profile does not go with --interactive, --tokenize, --perplexity, --compare or --memory";
   }
   runtime::SamplingOptions sampling;
   sampling.temperature = options.temperature.value_or(1);

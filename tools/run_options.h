@@ -20,7 +20,8 @@ struct RunOptions {
   std::vector<std::string> stop;
   int logprobs = 0;
   bool ignore_eos = false, interactive = false, as_json = false, verify = false, memory = false, layers = false;
-  std::string logits_out, tokenize, perplexity, save_session, load_session;
+  bool profile = false;
+  std::string logits_out, tokenize, perplexity, save_session, load_session, trace;
   std::vector<std::string> compare;  ///< two plans, or none
   std::string text;
   int64_t window = 512;

@@ -89,6 +89,9 @@ void PrintJson(const RunReport& report) {
       object["logprobs"].push_back(LogprobJson(report.tokenizer, token));
     }
   }
+  if (!report.profile.is_null()) {
+    object["profile"] = report.profile;
+  }
   fmt::print("{}\n", Dump(object, 2));
 }
 

@@ -18,6 +18,7 @@ struct RunReport {
   const runtime::SamplingOptions& sampling;
   const runtime::Tokenizer* tokenizer;  ///< may be null
   double load_ms;
+  nlohmann::json profile = {};  ///< null: none
 };
 
 /// One JSON object on stdout, text included.

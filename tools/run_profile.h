@@ -1,0 +1,55 @@
+#ifndef TOOLS_RUN_PROFILE_H_
+#define TOOLS_RUN_PROFILE_H_
+
+#include <cstddef>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "runtime/base/file_writer.h"
+#include "runtime/base/status.h"
+#include "runtime/cpu/machine_peak.h"
+#include "runtime/cpu/thread_pool.h"
+#include "runtime/engine/engine.h"
+#include "runtime/engine/generator.h"
+#include "runtime/engine/profiler.h"
+#include "tools/profile_report.h"
+
+namespace nemotron::tools {
+
+/// --profile of nemotron-run: times the steps of one generation and measures the machine before and after it.
+class RunProfile {
+ public:
+  /// Measures the machine and starts to profile `engine`, which must live. `trace_path`: where Finish writes a Chrome
+  /// trace, empty for none; fails now if that cannot be written.
+  static runtime::StatusOr<std::unique_ptr<RunProfile>> Start(runtime::Engine& engine, const std::string& trace_path);
+
+  /// The prompt has been taken in: what follows is decoding.
+  void EndPrefill() { num_prefill_steps_ = profiler_.steps().size(); }
+
+  /// Stops to profile, writes the trace. Later steps are not part of the profile.
+  runtime::Status Finish(const runtime::GenerationResult& result);
+
+  /// After Finish: the tables, to stderr.
+  void Print() const;
+  /// After Finish: {"peak", "prefill", "decode"}.
+  nlohmann::json ToJson() const;
+
+ private:
+  explicit RunProfile(runtime::Engine& engine) : engine_(engine), pool_(engine.num_threads()), meter_(pool_) {}
+
+  runtime::Engine& engine_;
+  runtime::cpu::ThreadPool pool_;
+  runtime::cpu::PeakMeter meter_;
+  runtime::cpu::MachinePeak peak_;
+  runtime::StepProfiler profiler_;
+  std::optional<runtime::ProfilerScope> scope_;
+  std::optional<size_t> num_prefill_steps_;
+  std::optional<runtime::FileWriter> trace_;
+  Profile prefill_, decode_;
+};
+
+}  // namespace nemotron::tools
+
+#endif  // TOOLS_RUN_PROFILE_H_
