@@ -15,6 +15,7 @@
 
 #include "runtime/base/dtype.h"
 #include "runtime/cpu/machine_peak.h"
+#include "runtime/engine/cpu_device.h"
 #include "runtime/engine/engine.h"
 #include "runtime/engine/memory.h"
 #include "runtime/engine/profiler.h"
@@ -258,7 +259,7 @@ nlohmann::json ToJson(const Measurement& measurement, const Shares& shares) {
                            {"share_of_dot_peak", shares.flop_share},
                            {"peak", PeakJson(measurement.peak)}};
   if (measurement.profile.has_value()) {
-    object.update(ProfileJson(*measurement.profile, measurement.peak));
+    object["profile"] = ProfileJson(*measurement.profile, measurement.peak);
   }
   return object;
 }
@@ -310,9 +311,16 @@ int Measure(const Options& options) {
   if (const Status status = bench.CheckInvariance(); !status.ok()) {
     return PrintError(kTool, status);
   }
-  cpu::ThreadPool pool((*engine)->num_threads());
-  cpu::PeakMeter meter(pool);
-  const auto measure_peak = [&] { return options.no_peak ? cpu::MachinePeak() : meter.Measure(); };
+  CpuDevice threads((*engine)->num_threads());
+  std::optional<cpu::PeakMeter> meter;
+  if (!options.no_peak) {
+    const auto pool = threads.StartThreads();
+    if (!pool.ok()) {
+      return PrintError(kTool, pool.status());
+    }
+    meter.emplace(**pool);
+  }
+  const auto measure_peak = [&] { return meter.has_value() ? meter->Measure() : cpu::MachinePeak(); };
   cpu::MachinePeak before = measure_peak(), best = before;
   nlohmann::json results = nlohmann::json::array();
   std::vector<Measurement> profiled;

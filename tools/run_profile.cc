@@ -14,14 +14,15 @@ StatusOr<std::unique_ptr<RunProfile>> RunProfile::Start(Engine& engine, const st
     ASSIGN_OR_RETURN(FileWriter trace, FileWriter::Create(trace_path));
     profile->trace_.emplace(std::move(trace));
   }
-  profile->peak_ = profile->meter_.Measure();
+  ASSIGN_OR_RETURN(cpu::ThreadPool * pool, profile->threads_.StartThreads());
+  profile->peak_ = profile->meter_.emplace(*pool).Measure();
   profile->scope_.emplace(engine, &profile->profiler_);
   return profile;
 }
 
 Status RunProfile::Finish(const GenerationResult& result) {
   scope_.reset();
-  peak_ = cpu::BetterOf(peak_, meter_.Measure());
+  peak_ = cpu::BetterOf(peak_, meter_->Measure());
   const std::deque<ProfiledStep>& steps = profiler_.steps();
   const size_t num_prefill = num_prefill_steps_.value_or(steps.size());
   const schema::Plan& plan = engine_.plan().root();

@@ -10,7 +10,7 @@
 #include "runtime/base/file_writer.h"
 #include "runtime/base/status.h"
 #include "runtime/cpu/machine_peak.h"
-#include "runtime/cpu/thread_pool.h"
+#include "runtime/engine/cpu_device.h"
 #include "runtime/engine/engine.h"
 #include "runtime/engine/generator.h"
 #include "runtime/engine/profiler.h"
@@ -37,11 +37,11 @@ class RunProfile {
   nlohmann::json ToJson() const;
 
  private:
-  explicit RunProfile(runtime::Engine& engine) : engine_(engine), pool_(engine.num_threads()), meter_(pool_) {}
+  explicit RunProfile(runtime::Engine& engine) : engine_(engine), threads_(engine.num_threads()) {}
 
   runtime::Engine& engine_;
-  runtime::cpu::ThreadPool pool_;
-  runtime::cpu::PeakMeter meter_;
+  runtime::CpuDevice threads_;  // as many as the engine's, which nobody else may use
+  std::optional<runtime::cpu::PeakMeter> meter_;
   runtime::cpu::MachinePeak peak_;
   runtime::StepProfiler profiler_;
   std::optional<runtime::ProfilerScope> scope_;

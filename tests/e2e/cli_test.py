@@ -122,6 +122,62 @@ class Run(Case):
         self.fails(1, TINY, "-o", self.tmp / "x.plan", tool="nemotron-compile", preexec_fn=limit)
         self.assertEqual(list(self.tmp.iterdir()), [])
 
+    def test_profile_tells_where_the_time_goes(self):
+        trace = self.tmp / "trace.json"
+        done = run("nemotron-run", self.tiny, "--prompt", "And it came to pass", "-n", 8, "--temperature", 0, "--profile",
+                   "--trace", trace)
+        self.assertTrue(done.stdout.startswith(", when"))
+        self.assertNotIn("cpu.", done.stdout)
+        for text in ("prefill: 1 steps, 6 tokens", "decode: 7 steps, 7 tokens", "reads", "cpu.ssm_scan_gated_norm f32",
+                     "between dispatches"):
+            self.assertIn(text, done.stderr)
+        events = json.loads(trace.read_text())["traceEvents"]
+        steps = [event for event in events if event["name"] in ("prefill", "decode")]
+        self.assertEqual([step["name"] for step in steps], ["prefill"] + 7 * ["decode"])
+        dispatches = len(events) // 8 - 1
+        self.assertEqual(len(events), 8 * (dispatches + 1))
+        for event in events:
+            self.assertEqual(event["ph"], "X")
+            self.assertGreaterEqual(event["dur"], 0)
+        self.assertEqual(list(self.tmp.iterdir()), [trace])
+
+    def test_profile_as_json(self):
+        args = [self.tiny, "--prompt", "And it came to pass", "-n", 8, "--temperature", 0, "--json"]
+        plain = json.loads(run("nemotron-run", *args).stdout)
+        self.assertNotIn("profile", plain)
+        # Two steps of a prompt are one prefill; the step that only fills a saved session is not part of the profile.
+        done = run("nemotron-run", *args, "--profile", "--prefill-chunk", 4, "--save-session", self.tmp / "a.session")
+        result = json.loads(done.stdout)
+        self.assertEqual(result["token_ids"], plain["token_ids"])
+        profile = result["profile"]
+        self.assertEqual((profile["prefill"]["steps"], profile["prefill"]["tokens"]), (2, 6))
+        self.assertEqual((profile["decode"]["steps"], profile["decode"]["tokens"]), (7, 7))
+        self.assertGreater(profile["peak"]["f32_flops_per_second"], 0)
+        for name, phase in (("prefill", profile["prefill"]), ("decode", profile["decode"])):
+            self.assertAlmostEqual(phase["seconds"] * 1e3, result["timings"][f"{name}_ms"])
+            inside = sum(kernel["seconds"] for kernel in phase["kernels"])
+            self.assertAlmostEqual(inside + phase["between_seconds"], phase["seconds"])
+            kernels = {kernel["kernel"]: kernel for kernel in phase["kernels"]}
+            self.assertEqual(kernels["cpu.linear"]["calls"] % phase["steps"], 0)
+            self.assertGreater(kernels["cpu.linear"]["share_of_dot_peak"], 0)
+            self.assertGreater(kernels["cpu.ssm_scan_gated_norm"]["state_bytes"], 0)
+            self.assertGreater(kernels["cpu.attention"]["kv_bytes"], 0)
+
+    def test_profile_that_cannot_be(self):
+        prompt = [self.tiny, "--prompt", "And", "-n", 2]
+        self.assertIn("--trace goes with --profile only", self.fails(2, *prompt, "--trace", self.tmp / "t.json"))
+        for mode in (["--interactive"], ["--memory"], ["--perplexity", "x.txt"], ["--tokenize", "x.txt"]):
+            self.assertIn("--profile does not go with", self.fails(2, self.tiny, *mode, "--profile"))
+        err = self.fails(3, *prompt, "--profile", "--trace", self.tmp / "nosuch" / "t.json")
+        self.assertRegex(err, "cannot create .*nosuch/t.json")
+
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+        self.assertIn("t.json", self.fails(4, *prompt, "--profile", "--trace", self.tmp / "t.json", preexec_fn=limit))
+        self.assertEqual(list(self.tmp.iterdir()), [])
+
     def test_help_suffices(self):
         for tool in ("nemotron-run", "nemotron-compile", "nemotron-inspect", "nemotron-bench"):
             text = run(tool, "--help").stdout
@@ -235,6 +291,28 @@ class Compile(Case):
         done = run("nemotron-bench", self.plan("nemotron-h-tiny-bf16"), "-p", 16, "-n", 4, "-r", 2, "--json")
         names = [result["test"] for result in json.loads(done.stdout)["results"]]
         self.assertEqual(names, ["pp16", "tg4"])
+
+    def test_bench_profiles(self):
+        args = [self.plan("nemotron-h-tiny-bf16"), "-p", 16, "-n", 4, "-r", 2]
+        report = json.loads(run("nemotron-bench", *args, "--json").stdout)
+        for result in report["results"]:
+            self.assertNotIn("profile", result)
+            self.assertGreater(result["peak"]["read_bytes_per_second"], 0)
+            self.assertLessEqual(result["peak"]["f32_flops_per_second"], report["f32_flops_per_second"])
+        prompt, generation = json.loads(run("nemotron-bench", *args, "--json", "--profile").stdout)["results"]
+        self.assertEqual((prompt["profile"]["steps"], generation["profile"]["steps"]), (1, 4))
+        for result in (prompt, generation):
+            profile = result["profile"]
+            inside = sum(kernel["seconds"] for kernel in profile["kernels"])
+            self.assertAlmostEqual(inside + profile["between_seconds"], profile["seconds"])
+            self.assertIn(profile["seconds"], result["seconds"])
+            linear = next(kernel for kernel in profile["kernels"] if kernel["kernel"] == "cpu.linear")
+            self.assertEqual(linear["products"], "bf16")
+            self.assertGreater(linear["flops"], 0)
+        text = run("nemotron-bench", *args, "--profile", "--no-peak").stdout
+        self.assertIn("pp16: 1 steps, 16 tokens", text)
+        self.assertIn("tg4: 4 steps, 4 tokens", text)
+        self.assertIn("cpu.linear bf16", text)
 
 
 if __name__ == "__main__":
