@@ -67,29 +67,34 @@ void PackedMatrix::Multiply(const std::byte* input, int64_t num_rows, int64_t fi
   kernels_->Run(dtype_, tile);
 }
 
-int64_t PanelsPerTask(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads) {
-  // Six tasks a thread even out the speed of threads, but a task of few rows streams at least 1/2 MiB, because each
-  // stream is slow to start. A matrix too small for both is cut evenly.
-  constexpr int64_t kTaskBytes = 1 << 19;
-  const int64_t worthwhile = num_rows >= 8 ? 1 : (kTaskBytes + panel_bytes - 1) / panel_bytes;
-  const int64_t each = (num_panels + num_threads - 1) / num_threads;
-  const int64_t wanted = std::min(std::max(num_panels / (6 * num_threads), worthwhile), each);
-  const int64_t unit = num_rows == 1 ? 4 : 3;  // register tiles of AVX-512: 4 panels a stream, 3 a tile
-  return (wanted + unit - 1) / unit * unit;
+PanelTasks::PanelTasks(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads)
+    : num_panels_(num_panels), unit_(num_rows == 1 ? 4 : 3) {
+  // Threads take the same number of equal tasks if they are equally fast; six each even out those that are not. But a
+  // task of few rows streams at least 1/4 MiB if there are enough, because each stream is slow to start.
+  constexpr int64_t kTaskBytes = 1 << 18, kMostEach = 6;
+  const int64_t units = (num_panels + unit_ - 1) / unit_, share_bytes = num_panels * panel_bytes / num_threads;
+  const int64_t each = num_rows >= 8 ? kMostEach : std::clamp<int64_t>(share_bytes / kTaskBytes, 1, kMostEach);
+  size_ = std::min(units, each * num_threads);
+}
+
+std::pair<int64_t, int64_t> PanelTasks::At(int64_t task) const {
+  const int64_t units = (num_panels_ + unit_ - 1) / unit_;
+  const int64_t first = units * task / size_ * unit_, end = units * (task + 1) / size_ * unit_;
+  return {first, std::min(end, num_panels_) - first};
 }
 
 void MultiplyRows(ThreadPool& pool, const PackedMatrix& matrix, const std::byte* input, int64_t num_rows,
                   const Epilogue& epilogue, float* output, int64_t output_row_bytes) {
   constexpr int64_t kRowsPerTask = 128;  // share a pass over a task's panels: with a block of k they stay in L2
   const int64_t panels = matrix.num_panels();
-  const int64_t panels_per_task = PanelsPerTask(panels, matrix.size_bytes() / panels, num_rows, pool.num_threads());
-  const int64_t panel_tasks = (panels + panels_per_task - 1) / panels_per_task;
+  const PanelTasks tasks(panels, matrix.size_bytes() / panels, num_rows, pool.num_threads());
   const int64_t row_tasks = (num_rows + kRowsPerTask - 1) / kRowsPerTask;
-  pool.ParallelFor(panel_tasks * row_tasks, [&](int64_t task, int) {
+  pool.ParallelFor(tasks.size() * row_tasks, [&](int64_t task, int) {
     // Neighbouring tasks share panels, which then are still in the cache.
-    const int64_t panel = task / row_tasks * panels_per_task, row = task % row_tasks * kRowsPerTask;
-    matrix.Multiply(input + row * matrix.InputRowBytes(), std::min(kRowsPerTask, num_rows - row), panel,
-                    std::min(panels_per_task, panels - panel), epilogue.From(row, 0),
+    const auto [panel, count] = tasks.At(task / row_tasks);
+    const int64_t row = task % row_tasks * kRowsPerTask;
+    matrix.Multiply(input + row * matrix.InputRowBytes(), std::min(kRowsPerTask, num_rows - row), panel, count,
+                    epilogue.From(row, 0),
                     reinterpret_cast<float*>(reinterpret_cast<std::byte*>(output) + row * output_row_bytes),
                     output_row_bytes);
   });

@@ -2,6 +2,7 @@
 #define RUNTIME_CPU_KERNELS_LINEAR_H_
 
 #include <cstdint>
+#include <utility>
 
 #include "runtime/cpu/kernel.h"
 #include "runtime/cpu/kernels/linear_tile.h"
@@ -52,8 +53,18 @@ class PackedMatrix {
   int64_t n_ = 0, k_ = 0;
 };
 
-/// Panels that a task takes: enough to be worth claiming, few enough to share the work evenly.
-int64_t PanelsPerTask(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads);
+/// The panels of a matrix cut into tasks of equal size: enough to be worth claiming, few enough to share the work
+/// evenly. Boundaries suit the register tiles of AVX-512: 4 panels a stream, 3 a tile.
+class PanelTasks {
+ public:
+  PanelTasks(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads);
+  int64_t size() const { return size_; }
+  /// First panel and number of panels, at least 1.
+  std::pair<int64_t, int64_t> At(int64_t task) const;
+
+ private:
+  int64_t num_panels_, unit_, size_;
+};
 
 /// All columns of `num_rows` prepared rows, shared among the threads. Reads every weight byte once a step (for up to
 /// 128 rows; more rows reread them from L2 or L3).

@@ -3,7 +3,8 @@
 // needs its own copy.
 //
 // One row (decode): bound by memory. A thread walks a few panels side by side, each from start to end, so that every
-// weight byte is read once, in order, and enough sums are in flight to hide the latency of the multiply-add.
+// weight byte is read once, in order, and enough sums are in flight to hide the latency of the multiply-add. Those side
+// by side are as far apart as they can be: each belongs to a run of neighbours, which is read as one long stream.
 //
 // Some rows, as many as a register tile has: the same with each loaded vector of weights used for all rows.
 //
@@ -114,8 +115,10 @@ inline int ColumnsOf(const LinearTile& tile, int64_t panel) {
   return static_cast<int>(std::min<int64_t>(kPanelRows, tile.num_columns - panel * kPanelRows));
 }
 
+/// Panels panel, panel + apart, ... for rows [row, row + kRows).
 template <Format kFormat, int kRows, int kPanels>
-NEMOTRON_INLINE void RegisterTile(const LinearTile& tile, int64_t row, int64_t panel, const Block& block) {
+NEMOTRON_INLINE void RegisterTile(const LinearTile& tile, int64_t row, int64_t panel, int64_t apart,
+                                  const Block& block) {
   using Element = std::conditional_t<kFormat == Format::kF32, float, uint16_t>;
   constexpr int64_t kStep = StepOf(kFormat);
   const auto* input = static_cast<const Element*>(tile.input) + row * tile.input_stride;
@@ -126,7 +129,8 @@ NEMOTRON_INLINE void RegisterTile(const LinearTile& tile, int64_t row, int64_t p
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
     for (int p = 0; p < kPanels; ++p) {
-      sums[r][p] = goes_on ? Ops::Load(OutputOf(tile, row + r, panel + p), ColumnsOf(tile, panel + p)) : Ops::Zero();
+      const int64_t at = panel + p * apart;
+      sums[r][p] = goes_on ? Ops::Load(OutputOf(tile, row + r, at), ColumnsOf(tile, at)) : Ops::Zero();
     }
   }
   const Ahead& ahead = block.ahead;
@@ -135,13 +139,13 @@ NEMOTRON_INLINE void RegisterTile(const LinearTile& tile, int64_t row, int64_t p
     for (due += ahead.bytes; fetched < due; fetched += 64) {
 #pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) {
-        Ops::Prefetch(ahead.weights + fetched + (panel + p) * ahead.panel_bytes);
+        Ops::Prefetch(ahead.weights + fetched + (panel + p * apart) * ahead.panel_bytes);
       }
     }
     const int64_t chunk_end = std::min(block.k_end, k_chunk + kAheadSteps * kStep);
     for (int64_t k = k_chunk; k < chunk_end; k += kStep) {
       MultiplyStep<kFormat, kRows, kPanels>(sums, input + k, tile.input_stride, tile.low_offset, weights,
-                                            block.panel_bytes);
+                                            apart * block.panel_bytes);
       weights += 64;
     }
   }
@@ -149,7 +153,8 @@ NEMOTRON_INLINE void RegisterTile(const LinearTile& tile, int64_t row, int64_t p
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
     for (int p = 0; p < kPanels; ++p) {
-      Ops::Store(OutputOf(tile, row + r, panel + p), sums[r][p], ColumnsOf(tile, panel + p));
+      const int64_t at = panel + p * apart;
+      Ops::Store(OutputOf(tile, row + r, at), sums[r][p], ColumnsOf(tile, at));
     }
   }
 }
@@ -190,17 +195,19 @@ inline int64_t PanelsOfTile(int64_t remaining, int64_t most) {
 /// All panels of `tile` for rows [row, row + kRows).
 template <Format kFormat, int kRows, int kPanels>
 void RowTile(const LinearTile& tile, int64_t row, const Block& block) {
-  int64_t panel = 0;
-  for (; PanelsOfTile(tile.num_panels - panel, kPanels) == kPanels; panel += kPanels) {
-    RegisterTile<kFormat, kRows, kPanels>(tile, row, panel, block);
+  int64_t run = tile.num_panels / kPanels;  // panels of each stream
+  run -= run > 0 && PanelsOfTile(tile.num_panels - (run - 1) * kPanels, kPanels) < kPanels ? 1 : 0;
+  for (int64_t panel = 0; panel < run; ++panel) {
+    RegisterTile<kFormat, kRows, kPanels>(tile, row, panel, run, block);
   }
+  int64_t panel = run * kPanels;
   if constexpr (kPanels > 2) {
     for (; panel + 2 <= tile.num_panels; panel += 2) {
-      RegisterTile<kFormat, kRows, 2>(tile, row, panel, block);
+      RegisterTile<kFormat, kRows, 2>(tile, row, panel, 1, block);
     }
   }
   for (; panel < tile.num_panels; ++panel) {
-    RegisterTile<kFormat, kRows, 1>(tile, row, panel, block);
+    RegisterTile<kFormat, kRows, 1>(tile, row, panel, 1, block);
   }
   if (block.k_end == tile.depth && !tile.epilogue.is_empty()) {
     Finish(tile, row, kRows);

@@ -159,13 +159,13 @@ class MoeExperts : public PreparedDispatch {
       matrices.PrepareInput(Expert(step, pick), source(pick), codes, inputs + row * input_bytes, row_scales + row);
     });
     const int64_t panels = any.num_panels(), mean_rows = std::max<int64_t>(1, picks / num_experts);
-    const int64_t per_task = PanelsPerTask(panels, any.size_bytes() / panels, mean_rows, num_threads);
-    const int64_t tasks = (panels + per_task - 1) / per_task;
-    step.pool->ParallelFor(num_experts * tasks, [&](int64_t task, int) {
-      const int64_t expert = task / tasks, panel = task % tasks * per_task;
+    const PanelTasks tasks(panels, any.size_bytes() / panels, mean_rows, num_threads);
+    step.pool->ParallelFor(num_experts * tasks.size(), [&](int64_t task, int) {
+      const int64_t expert = task / tasks.size();
+      const auto [panel, count] = tasks.At(task % tasks.size());
       const int64_t row = first[expert], num_rows = first[expert + 1] - row;
       if (num_rows > 0) {
-        matrices.Of(expert).Multiply(inputs + row * input_bytes, num_rows, panel, std::min(per_task, panels - panel),
+        matrices.Of(expert).Multiply(inputs + row * input_bytes, num_rows, panel, count,
                                      matrices.EpilogueOf(expert, relu2, row_scales + row), outputs + row * matrices.n,
                                      matrices.n * static_cast<int64_t>(sizeof(float)));
       }
