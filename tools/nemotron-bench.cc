@@ -380,6 +380,7 @@ Examples:
   nemotron-bench m.plan                          pp512 and tg64
   nemotron-bench m.plan -p 128,512 -n 0          prompts only
   nemotron-bench m.plan -p 0 -d 0,4096,16384     generation at depth
+  nemotron-bench m.plan -p 0 --profile           where the time of generation goes, kernel by kernel
   nemotron-bench m.plan -p 0 -b 1,4,16 --json    several sequences at once, as JSON
 
 Exit codes: 0 done, 1 failure, 2 wrong flags, 3 a plan that cannot be used, 4 not enough memory, 130 Ctrl-C.)");
