@@ -28,6 +28,10 @@ std::string Short(double value) {
   return value <= 0 ? "-" : fmt::format("{:.{}f}", value, value < 1 ? 3 : value < 10 ? 2 : value < 100 ? 1 : 0);
 }
 
+std::string Count(int64_t number, std::string_view thing) {
+  return fmt::format("{} {}{}", number, thing, number == 1 ? "" : "s");
+}
+
 }  // namespace
 
 Profile SummarizeProfile(const schema::Plan& plan, const std::deque<ProfiledStep>& steps, size_t first, size_t last,
@@ -67,8 +71,8 @@ void PrintProfile(std::FILE* file, std::string_view title, const Profile& profil
   constexpr const char* kRow =
       "| {:<28} | {:>7} | {:>9} | {:>8} | {:>6} | {:>8} | {:>7} | {:>7} | {:>7} | {:>7} | {:>7} |\n";
   const auto line = [&](const auto&... cells) { fmt::print(file, fmt::runtime(kRow), cells...); };
-  fmt::print(file, "\n{}: {} steps, {} tokens, {:.1f} ms; {}\n", title, profile.num_steps, profile.num_tokens,
-             profile.seconds * 1e3, PeakText(peak));
+  fmt::print(file, "\n{}: {} in {}, {:.1f} ms; {}\n", title, Count(profile.num_tokens, "token"),
+             Count(profile.num_steps, "step"), profile.seconds * 1e3, PeakText(peak));
   line("kernel", "calls", "ms", "us/call", "time", "MB", "GB/s", "of read", "GFLOP", "GFLOP/s", "of peak");
   const std::string dashes(32, '-');
   fmt::print(file, "|:{:.28}-|-{:.7}:|-{:.9}:|-{:.8}:|-{:.6}:|-{:.8}:|-{:.7}:|-{:.7}:|-{:.7}:|-{:.7}:|-{:.7}:|\n",

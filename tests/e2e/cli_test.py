@@ -128,7 +128,7 @@ class Run(Case):
                    "--trace", trace)
         self.assertTrue(done.stdout.startswith(", when"))
         self.assertNotIn("cpu.", done.stdout)
-        for text in ("prefill: 1 steps, 6 tokens", "decode: 7 steps, 7 tokens", "reads", "cpu.ssm_scan_gated_norm f32",
+        for text in ("prefill: 6 tokens in 1 step,", "decode: 7 tokens in 7 steps,", "reads", "cpu.ssm_scan_gated_norm f32",
                      "between dispatches"):
             self.assertIn(text, done.stderr)
         events = json.loads(trace.read_text())["traceEvents"]
@@ -310,8 +310,8 @@ class Compile(Case):
             self.assertEqual(linear["products"], "bf16")
             self.assertGreater(linear["flops"], 0)
         text = run("nemotron-bench", *args, "--profile", "--no-peak").stdout
-        self.assertIn("pp16: 1 steps, 16 tokens", text)
-        self.assertIn("tg4: 4 steps, 4 tokens", text)
+        self.assertIn("pp16: 16 tokens in 1 step,", text)
+        self.assertIn("tg4: 4 tokens in 4 steps,", text)
         self.assertIn("cpu.linear bf16", text)
 
 

@@ -101,7 +101,8 @@ TEST(ProfileReportTest, PrintsARowAKernel) {
   std::fclose(file);
   const std::string text(data, size);
   std::free(data);
-  EXPECT_THAT(text, HasSubstr("decode: 2 steps, 2 tokens, 0.1 ms; reads 1.0 GB/s, dot products 4 GFLOP/s in bf16, 2"));
+  EXPECT_THAT(text,
+              HasSubstr("decode: 2 tokens in 2 steps, 0.1 ms; reads 1.0 GB/s, dot products 4 GFLOP/s in bf16, 2"));
   EXPECT_THAT(text, HasSubstr("| cpu.linear f32               |       6 |      0.04 |      6.3 | 29.2 % |    0.016 |"));
   EXPECT_THAT(text, HasSubstr("| cpu.add                      |       2 |"));
   EXPECT_THAT(text, HasSubstr("| between dispatches           |         |      0.02 |          | 15.4 % |"));
