@@ -27,7 +27,7 @@ struct ProfiledStep {
 };
 
 /// Keeps the times of all dispatches of the device steps that run while it is set. A clock is read once a dispatch
-/// (some 25 ns), and room is made before the first, so that what is timed is what runs without a profiler.
+/// (some 20 ns), and room is made before the first, so that what is timed is what runs without a profiler.
 class StepProfiler {
  public:
   using Clock = ProfiledStep::Clock;
