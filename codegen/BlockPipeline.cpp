@@ -23,9 +23,9 @@ void Block::swapBuffers() {
 
 void Block::quantize() {
   std::byte *codes = reserve(output, outputCapacity, numElements);
-  quantizeElements(from, input.get(), *scales, codes, numElements);
+  quantizeElements(from, input.get(), *scales, to, codes, numElements);
   swapBuffers();
-  from = runtime::DType::kF8E4M3;
+  from = to;
 }
 
 void Block::pack() {

@@ -1,4 +1,4 @@
-//===- Elements.cpp - elements of weights: conversions, 8-bit floats, checks -------------------------------------===//
+//===- Elements.cpp - elements of weights: conversions, codes, checks --------------------------------------------===//
 #include "codegen/Elements.h"
 
 #include <algorithm>
@@ -60,6 +60,12 @@ template <> struct Element<DType::kF8E4M3> {
   using Bits = uint8_t;
   static uint32_t toF32Bits(uint8_t bits) { return std::bit_cast<uint32_t>(runtime::F8E4M3ToF32(bits)); }
   static uint8_t fromF32Bits(uint32_t bits) { return runtime::F32ToF8E4M3(std::bit_cast<float>(bits)); }
+};
+
+template <> struct Element<DType::kI8> {
+  using Bits = uint8_t;
+  static uint32_t toF32Bits(uint8_t bits) { return std::bit_cast<uint32_t>(runtime::CodeToF32(DType::kI8, bits)); }
+  static uint8_t fromF32Bits(uint32_t bits) { return runtime::F32ToCode(DType::kI8, std::bit_cast<float>(bits)); }
 };
 
 /// `function` of an `Element` of the floats that `dtype` is.
@@ -139,14 +145,21 @@ template <typename Function> static void forGroups(const RunScales &scales, int6
   }
 }
 
-void quantizeElements(DType from, const std::byte *input, const RunScales &scales, std::byte *output, int64_t count) {
+template <DType To>
+static void quantizeTo(DType from, const std::byte *input, const RunScales &scales, std::byte *output, int64_t count) {
   forGroups(scales, count, [&](int64_t first, int64_t part, float scale) {
     withFloats(from, [&](auto element) {
-      transform<decltype(element), Element<DType::kF8E4M3>>(
+      transform<decltype(element), Element<To>>(
           input + first * runtime::SizeOf(from), output + first, part,
           [=](uint32_t bits) { return std::bit_cast<uint32_t>(std::bit_cast<float>(bits) / scale); });
     });
   });
+}
+
+void quantizeElements(DType from, const std::byte *input, const RunScales &scales, DType to, std::byte *output,
+                      int64_t count) {
+  auto quantize = to == DType::kI8 ? quantizeTo<DType::kI8> : quantizeTo<DType::kF8E4M3>;
+  quantize(from, input, scales, output, count);
 }
 
 void dequantizeElements(const std::byte *input, const RunScales &scales, std::byte *output, int64_t count) {
@@ -165,6 +178,9 @@ float absoluteMaximum(DType dtype, const std::byte *input, int64_t count) {
 }
 
 int64_t findNotFinite(DType dtype, const std::byte *input, int64_t count) {
+  if (dtype == DType::kI8) {
+    return -1;
+  }
   if (dtype == DType::kF8E4M3) {
     return findNotFinite<Element<DType::kF8E4M3>>(input, count);
   }
@@ -172,8 +188,8 @@ int64_t findNotFinite(DType dtype, const std::byte *input, int64_t count) {
 }
 
 float loadElement(DType dtype, const std::byte *input) {
-  if (dtype == DType::kF8E4M3) {
-    return runtime::F8E4M3ToF32(std::to_integer<uint8_t>(*input));
+  if (runtime::IsCode(dtype)) {
+    return runtime::CodeToF32(dtype, std::to_integer<uint8_t>(*input));
   }
   return withFloats(dtype, [&](auto element) {
     return std::bit_cast<float>(decltype(element)::toF32Bits(load<decltype(element)>(input)));

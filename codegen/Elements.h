@@ -1,4 +1,4 @@
-//===- Elements.h - elements of weights: conversions, 8-bit floats, checks ---------------------------------------===//
+//===- Elements.h - elements of weights: conversions, codes, checks ----------------------------------------------===//
 #ifndef CODEGEN_ELEMENTS_H
 #define CODEGEN_ELEMENTS_H
 
@@ -13,7 +13,7 @@ namespace nemotron::codegen {
 // Pointers need not be aligned; ranges do not overlap. Floats are those of kF32, kBF16 and kF16.
 
 /// Converts `count` elements among floats: exact to a wider type, else rounded to nearest even (a NaN stays one).
-/// kF8E4M3 is converted to itself only.
+/// kF8E4M3 and kI8 are converted to themselves only.
 void convertElements(runtime::DType from, const std::byte *input, runtime::DType to, std::byte *output, int64_t count);
 
 /// Scales of a run of elements: element i of the run has `scales[(first + i) / group]`.
@@ -23,9 +23,9 @@ struct RunScales {
   int64_t group = 1; ///< elements that share a scale
 };
 
-/// Rounds floats to kF8E4M3, `F32ToF8E4M3(input[i] / scale)`.
-void quantizeElements(runtime::DType from, const std::byte *input, const RunScales &scales, std::byte *output,
-                      int64_t count);
+/// Rounds floats to codes of `to`, kF8E4M3 or kI8: `F32ToCode(to, input[i] / scale)`.
+void quantizeElements(runtime::DType from, const std::byte *input, const RunScales &scales, runtime::DType to,
+                      std::byte *output, int64_t count);
 
 /// Turns kF8E4M3 into kF32, `F8E4M3ToF32(input[i]) * scale`.
 void dequantizeElements(const std::byte *input, const RunScales &scales, std::byte *output, int64_t count);
@@ -33,10 +33,10 @@ void dequantizeElements(const std::byte *input, const RunScales &scales, std::by
 /// The largest absolute value of `count` floats, 0 of none. All of them are finite.
 float absoluteMaximum(runtime::DType dtype, const std::byte *input, int64_t count);
 
-/// The first of `count` elements, floats or kF8E4M3, that is an infinity or a NaN; -1 if there is none.
+/// The first of `count` elements, floats or codes, that is an infinity or a NaN; -1 if there is none.
 int64_t findNotFinite(runtime::DType dtype, const std::byte *input, int64_t count);
 
-/// One element, of floats or kF8E4M3.
+/// One element, of floats or codes.
 float loadElement(runtime::DType dtype, const std::byte *input);
 
 } // namespace nemotron::codegen

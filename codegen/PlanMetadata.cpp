@@ -15,6 +15,7 @@ schema::DType schemaType(Type element) {
   return element.isF32()            ? schema::DType::F32
          : element.isBF16()         ? schema::DType::BF16
          : element.isFloat8E4M3FN() ? schema::DType::F8E4M3
+         : element.isInteger(8)     ? schema::DType::I8
          : element.isInteger(32)    ? schema::DType::I32
                                     : schema::DType::F16;
 }

@@ -92,7 +92,7 @@ Status WeightExpression::readConverted(const Node &node, int64_t first, int64_t 
       return runtime::OkStatus();
     }
     RETURN_IF_ERROR(checkFinite(input, first + done, part, chunk));
-    quantizeElements(nodes[input].dtype, chunk, scales, to, part);
+    quantizeElements(nodes[input].dtype, chunk, scales, node.dtype, to, part);
     return runtime::OkStatus();
   });
 }
@@ -179,7 +179,7 @@ Status WeightExpression::computeScales(Node &node) {
         }
         return checkFinite(input, done, part, chunk);
       }));
-  llvm::transform(maxima, maxima.begin(), runtime::F8E4M3Scale);
+  llvm::transform(maxima, maxima.begin(), [&](float maximum) { return runtime::ScaleOf(maximum, node.value); });
   *node.scales = std::move(maxima);
   return runtime::OkStatus();
 }

@@ -14,6 +14,7 @@ DType dtypeOf(Type tensor) {
   return element.isF32()            ? DType::kF32
          : element.isBF16()         ? DType::kBF16
          : element.isFloat8E4M3FN() ? DType::kF8E4M3
+         : element.isInteger(8)     ? DType::kI8
                                     : DType::kF16;
 }
 
@@ -104,6 +105,7 @@ FailureOr<WeightExpression::Node> WeightExpression::makeNode(Operation *op, func
       .Case([&](ir::GetWeightOp get) { return makeTensor(get); })
       .Case([&](ir::CastOp) { return ofKind(Kind::Cast); })
       .Case([&](ir::AbsmaxScaleOp absmax) {
+        node.value = absmax.getLargest().convertToFloat();
         return ofKind(Kind::Absmax, groupSize(absmax.getInput(), absmax.getResult()));
       })
       .Case([&](ir::QuantizeWeightOp quantize) {

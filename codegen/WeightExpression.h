@@ -19,7 +19,7 @@
 
 namespace nemotron::codegen {
 
-/// The element type of a tensor of f32, bf16, f16 or f8E4M3FN.
+/// The element type of a tensor of f32, bf16, f16, f8E4M3FN or i8.
 runtime::DType dtypeOf(mlir::Type tensor);
 
 /// Scales that several weights of a module need: a matrix is divided by what is a weight itself. An absolute maximum is
@@ -37,7 +37,7 @@ private:
   std::map<unsigned, std::weak_ptr<std::vector<float>>> scales;
 };
 
-/// What the region of a `plan.weight` computes, up to the cast or the rounding to 8-bit floats, and the layout, that
+/// What the region of a `plan.weight` computes, up to the cast or the rounding to codes, and the layout, that
 /// come last; those are left to the packer.
 ///
 /// A range of elements, in row-major order, of a concat, stack, slice, reshape or cast is made of ranges of its inputs,
@@ -53,7 +53,7 @@ public:
   runtime::DType dtype() const { return nodes[root].dtype; }
   int64_t numElements() const { return nodes[root].numElements; }
 
-  /// Whether elements are to be divided by `readScales` and rounded to 8-bit floats.
+  /// Whether elements are to be divided by `readScales` and rounded to codes.
   bool isQuantized() const { return scaleRoot.has_value(); }
 
   /// From now on, elements that are not positive and finite are errors.
@@ -85,7 +85,7 @@ private:
     int64_t rows = 0, columns = 0;    ///< of the input of a transpose
     std::vector<std::byte> data = {}; ///< of a transpose: all elements, once they were needed
     int64_t group = 1;                ///< elements of the matrix to a scale; of a broadcast: copies of an element
-    float value = 0;                  ///< of a fill
+    float value = 0;                  ///< of a fill; of an absolute maximum: what it is divided by
     SharedScales::Scales scales = {}; ///< of an absolute maximum
   };
 

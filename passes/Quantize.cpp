@@ -1,4 +1,4 @@
-//===- Quantize.cpp - matrix products of 8-bit floats, as a recipe says -------------------------------------------===//
+//===- Quantize.cpp - matrix products of codes of 8 bits, as a recipe says ----------------------------------------===//
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "passes/FusionUtils.h"
@@ -82,8 +82,8 @@ public:
       if (failed(staticScale)) {
         return failure();
       }
-      auto quantized = create<ir::QuantizeOp>(op, f8(input), rowScales(), input, scalingOf(*staticScale, format),
-                                              *staticScale, ir::Activation::None);
+      auto quantized = create<ir::QuantizeOp>(op, codesOf(input, format), rowScales(), input,
+                                              scalingOf(*staticScale, format), *staticScale, ir::Activation::None);
       input = quantized.getResult();
       inputScale = quantized.getScale();
     }
@@ -133,8 +133,10 @@ private:
     return success();
   }
 
-  Type f8(Value activations) {
-    return cast<RankedTensorType>(activations.getType()).clone(Float8E4M3FNType::get(builder.getContext()));
+  /// The type of `value` with codes as its elements.
+  Type codesOf(Value value, const MatrixFormat &format) {
+    Type element = format.codes == runtime::DType::kI8 ? Type(builder.getI8Type()) : builder.getFloat8E4M3FNType();
+    return cast<RankedTensorType>(value.getType()).clone(element);
   }
   Type rowScales() { return RankedTensorType::get({ShapedType::kDynamic, 1}, builder.getF32Type()); }
 
@@ -145,9 +147,9 @@ private:
     if (!format.perChannel) {
       shape.back() = 1;
     }
-    Value scale = create<ir::AbsmaxScaleOp>(op, RankedTensorType::get(shape, builder.getF32Type()), weight);
-    Value values =
-        create<ir::QuantizeWeightOp>(op, type.clone(Float8E4M3FNType::get(builder.getContext())), weight, scale);
+    Value scale = create<ir::AbsmaxScaleOp>(op, RankedTensorType::get(shape, builder.getF32Type()), weight,
+                                            builder.getF32FloatAttr(runtime::CodeMax(format.codes)));
+    Value values = create<ir::QuantizeWeightOp>(op, codesOf(weight, format), weight, scale);
     return {values, scale};
   }
 

@@ -190,15 +190,21 @@ static StatusOr<std::string> readChoice(const Json &object, StringRef key, Array
   return value;
 }
 
-static Status parseActivations(const Json &json, MatrixFormat &format) {
+/// Activations of a matrix whose weights are `codes`, "e4m3" or "int8".
+static Status parseActivations(const Json &json, StringRef codes, MatrixFormat &format) {
   RETURN_IF_ERROR(checkKeys(json, "'activations'", {"dtype", "granularity", "scale"}));
-  ASSIGN_OR_RETURN(std::string dtype, readChoice(json, "dtype", {"e4m3", "bf16"}, ""));
+  ASSIGN_OR_RETURN(std::string dtype, readChoice(json, "dtype", {"e4m3", "int8", "bf16"}, ""));
   ASSIGN_OR_RETURN(std::string granularity, readChoice(json, "granularity", {"tensor", "token"}, ""));
   ASSIGN_OR_RETURN(std::string scale, readChoice(json, "scale", {"static", "current"}, ""));
   if (dtype.empty()) {
-    return InvalidArgument("'activations' have no 'dtype', expected e4m3 or bf16");
+    return InvalidArgument("'activations' have no 'dtype', expected e4m3, int8 or bf16");
   }
-  format.quantizesActivations = dtype == "e4m3";
+  const bool isI8 = codes == "int8";
+  if (dtype != codes && (isI8 || dtype != "bf16")) {
+    return InvalidArgument("weights of {} have 'activations' of {}, expected {}", codes.str(), dtype,
+                           isI8 ? "int8" : "e4m3 or bf16");
+  }
+  format.quantizesActivations = dtype != "bf16";
   if (!format.quantizesActivations && !(granularity.empty() && scale.empty())) {
     return InvalidArgument("'activations' of bf16 have a granularity or scale, expected none");
   }
@@ -209,9 +215,12 @@ static Status parseActivations(const Json &json, MatrixFormat &format) {
   if (granularity == "tensor" && scale.empty()) {
     scale = "static";
   }
-  format.scale = scale == "static"                              ? MatrixFormat::Scale::Static
-                 : scale == "current" || granularity == "token" ? MatrixFormat::Scale::Current
-                                                                : MatrixFormat::Scale::Auto;
+  if (isI8 && scale == "static") {
+    return InvalidArgument("'activations' of int8 have a static scale, which calibrations give to e4m3 only");
+  }
+  format.scale = scale == "static"                                      ? MatrixFormat::Scale::Static
+                 : scale == "current" || granularity == "token" || isI8 ? MatrixFormat::Scale::Current
+                                                                        : MatrixFormat::Scale::Auto;
   format.perStep = granularity == "tensor" && scale == "current";
   return runtime::OkStatus();
 }
@@ -230,13 +239,14 @@ static StatusOr<std::optional<MatrixFormat>> parseFormat(const Json &rule) {
   }
   const Json &weights = rule["weights"];
   RETURN_IF_ERROR(checkKeys(weights, "'weights'", {"dtype", "granularity"}));
-  ASSIGN_OR_RETURN(std::string dtype, readChoice(weights, "dtype", {"e4m3"}, ""));
+  ASSIGN_OR_RETURN(std::string dtype, readChoice(weights, "dtype", {"e4m3", "int8"}, ""));
   if (dtype.empty()) {
-    return InvalidArgument("'weights' have no 'dtype', expected e4m3");
+    return InvalidArgument("'weights' have no 'dtype', expected e4m3 or int8");
   }
+  format.codes = dtype == "int8" ? runtime::DType::kI8 : runtime::DType::kF8E4M3;
   ASSIGN_OR_RETURN(std::string granularity, readChoice(weights, "granularity", {"tensor", "channel"}, "tensor"));
   format.perChannel = granularity == "channel";
-  RETURN_IF_ERROR(parseActivations(rule["activations"], format));
+  RETURN_IF_ERROR(parseActivations(rule["activations"], dtype, format));
   return std::optional<MatrixFormat>(format);
 }
 

@@ -8,18 +8,20 @@
 #include <string>
 #include <vector>
 
+#include "runtime/base/dtype.h"
 #include "runtime/base/status.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 
 namespace nemotron::passes {
 
-/// How a matrix is quantized. Data types are E4M3, or BF16 for activations that stay as they are.
+/// How a matrix is quantized. Activations are of the codes of the weights, or BF16 if they stay as they are.
 struct MatrixFormat {
   enum class Scale { Auto, Current, Static };
 
-  bool perChannel = false;          ///< weights: a scale for each output, else one for the matrix
-  bool quantizesActivations = true; ///< else they are rounded to BF16
+  runtime::DType codes = runtime::DType::kF8E4M3; ///< or kI8
+  bool perChannel = false;                        ///< weights: a scale for each output, else one for the matrix
+  bool quantizesActivations = true;               ///< else they are rounded to BF16
   /// Static: from a calibration, one scale for the matrix. Current: measured in the step, one for each token, or for
   /// all tokens together if `perStep`. Auto: static where a calibration is there, else current.
   Scale scale = Scale::Auto;

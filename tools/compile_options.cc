@@ -62,7 +62,7 @@ void AddFlags(CLI::App& app, CompileOptions& options, Texts& texts, uint64_t& sh
 
   const char* const quantization = "Quantization (docs/quantization.md)";
   app.add_option("--quantize", options.quantize,
-                 "recipe: fp8 (nemotron-h), nemotron-h, nemotron-3, fp8-all, weight-only, or a file")
+                 "recipe: fp8 (nemotron-h), nemotron-h, nemotron-3, fp8-all, weight-only, int8, or a file")
       ->group(quantization);
   app.add_option("--calibrate", options.calibrate, "text file: run it, and make scales of activations static")
       ->group(quantization);

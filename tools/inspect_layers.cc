@@ -108,6 +108,12 @@ class Summarizer {
     At(dispatch.layer()).matrices.push_back(std::move(matrix));
   }
 
+  /// The dtype of the buffer with the inputs of a product.
+  std::string InputDType(const schema::Dispatch& dispatch) const {
+    const schema::Argument* input = FindArgument(dispatch, schema::ArgumentKind::Input, "input");
+    return input == nullptr ? "" : Name(plan_.program()->buffers()->Get(input->index())->dtype());
+  }
+
   void DescribeInput(const schema::Dispatch& dispatch, const std::string& role, const schema::Weight& weight,
                      MatrixSummary& matrix) const {
     matrix.activations = weight.dtype() == schema::DType::F32 ? "f32" : "bf16";
@@ -116,13 +122,13 @@ class Summarizer {
       matrix.activations = "bf16x2";
     }
     if (const schema::Argument* scale = FindArgument(dispatch, schema::ArgumentKind::Input, "input_scale")) {
-      matrix.activations = Name(schema::DType::F8E4M3);
+      matrix.activations = InputDType(dispatch);
       const auto found = scaling_of_buffer_.find(scale->index());
       matrix.activation_scale = found == scaling_of_buffer_.end() ? "" : found->second;
     } else if (const schema::Parameter* activations = FindParameter(dispatch, "activations");
-               activations != nullptr && activations->string_value()->str() == "e4m3") {  // experts
+               activations != nullptr && activations->string_value()->str() != "bf16") {  // experts
       const bool is_static = FindArgument(dispatch, schema::ArgumentKind::Weight, role + "_input_scale") != nullptr;
-      matrix.activations = Name(schema::DType::F8E4M3);
+      matrix.activations = Name(weight.dtype());
       matrix.activation_scale = is_static ? "static" : "token";
     }
   }

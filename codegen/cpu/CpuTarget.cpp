@@ -79,7 +79,7 @@ template <typename Op> static DispatchSpec &addSum(DispatchSpec &spec, Op op) {
   return spec.input("residual", op.getResidual()).input("delta", op.getDelta()).output("sum", op.getSum());
 }
 
-/// The 8-bit floats of an op that quantizes, their scales, and where these come from.
+/// The codes of an op that quantizes, their scales, and where these come from.
 template <typename Op> static DispatchSpec &addQuantized(DispatchSpec &spec, Op op) {
   Builder builder(op.getContext());
   spec.output("output", op.getResult()).output("scale", op.getScale());
@@ -254,14 +254,16 @@ static DispatchSpec lowerOp(ir::ScaledMoeExpertsOp op) {
   addScale(spec, "down_scale", op.getDownScale(), op.getDown());
   addScale(spec, "up_input_scale", op.getUpInputScale(), op.getUp(), "input_scale");
   addScale(spec, "down_input_scale", op.getDownInputScale(), op.getDown(), "input_scale");
-  return spec.parameter("activations", StringAttr::get(op.getContext(), op.getWeightOnly() ? "bf16" : "e4m3"));
+  const bool isI8 = getElementTypeOrSelf(op.getUp()).isInteger(8);
+  StringRef activations = op.getWeightOnly() ? "bf16" : isI8 ? "i8" : "e4m3";
+  return spec.parameter("activations", StringAttr::get(op.getContext(), activations));
 }
 
 //===----------------------------------------------------------------------===//
 // CpuTarget
 //===----------------------------------------------------------------------===//
 
-/// Kernels read and write activations of f32, and those of 8-bit floats that an op asks for; expert indices are i32.
+/// Kernels read and write activations of f32, and those of codes that an op asks for; expert indices are i32.
 static LogicalResult verifyActivations(Operation *op) {
   auto isStored = [](Type type) {
     auto tensor = dyn_cast<RankedTensorType>(type);

@@ -7,8 +7,8 @@
 
 namespace nemotron::codegen {
 
-/// The CPU kernels of the runtime, docs/kernels.md. Activations are f32, or 8-bit floats between an op
-/// that quantizes and its product. Matrices are f32, bf16 or f8E4M3FN in panels (f16 is widened to f32); vectors,
+/// The CPU kernels of the runtime, docs/kernels.md. Activations are f32, or codes of 8 bits between an op
+/// that quantizes and its product. Matrices are f32, bf16, f8E4M3FN or i8 in panels (f16 is widened to f32); vectors,
 /// scales, the router and the convolution are f32.
 class CpuTarget : public plan::Target {
 public:

@@ -23,8 +23,16 @@ int64_t PanelRun::outputBytes() const { return count * runtime::PanelElements(to
 static constexpr int64_t kTileWords = 128;
 
 /// The same word of 16 rows as it lies in a panel. An F32 is a word, and so is a pair of neighbouring BF16: the rows
-/// in order. Of four neighbouring E4M3, each four rows have their first pairs side by side, then their second ones.
+/// in order. So are four neighbouring I8, offset by 128, which flips the upper bit. Of four neighbouring E4M3, each
+/// four rows have their first pairs side by side, then their second ones.
 static void packWord(DType dtype, const uint32_t (&rows)[runtime::kPanelRows], std::byte *output) {
+  if (dtype == DType::kI8) {
+    uint32_t biased[runtime::kPanelRows];
+    std::transform(rows, rows + runtime::kPanelRows, biased,
+                   [](uint32_t word) { return word ^ runtime::kI8PanelOffset * 0x01010101u; });
+    std::memcpy(output, biased, sizeof(biased));
+    return;
+  }
   if (dtype != DType::kF8E4M3) {
     std::memcpy(output, rows, sizeof(rows));
     return;

@@ -13,7 +13,7 @@ namespace nemotron::codegen {
 /// A run of panels of a stack of matrices [N, K]; panels are counted through the stack (runtime/plan/layout.h).
 struct PanelRun {
   runtime::DType from; ///< of the input
-  runtime::DType to;   ///< of the panels: kF32 or kBF16; kF8E4M3 from kF8E4M3
+  runtime::DType to;   ///< of the panels: kF32 or kBF16; kF8E4M3 and kI8 from themselves
   int64_t n, k;        ///< of one matrix
   int64_t first, count;
 

@@ -72,12 +72,41 @@ inline uint8_t F32ToF8E4M3(float value) {
   return static_cast<uint8_t>(sign | (magnitude > 0x7F800000u ? 0x7Fu : finite));
 }
 
-/// The scale that maps an absolute maximum to the largest E4M3 number: x is stored as e4m3(x / scale). Never below the
-/// smallest normal float, so that a tensor of zeros has a scale too.
-inline float F8E4M3Scale(float absolute_maximum) {
-  const float scale = absolute_maximum / kF8E4M3Max;
+/// The largest number of quantized integers, which are symmetric: -128 is not used.
+inline constexpr float kI8Max = 127.0f;
+
+/// Rounds to nearest even and saturates at 127; a NaN becomes 0.
+inline int8_t F32ToI8(float value) {
+  const float kept = value > kI8Max ? kI8Max : value < -kI8Max ? -kI8Max : value == value ? value : 0.0f;
+  // Around 1.5 * 2^23 floats are 1 apart: the adder rounds.
+  return static_cast<int8_t>(std::bit_cast<int32_t>(kept + 0x1.8p23f) - std::bit_cast<int32_t>(0x1.8p23f));
+}
+
+/// Whether numbers are quantized to `dtype`: a code of 8 bits stands for its value times a scale.
+constexpr bool IsCode(DType dtype) { return dtype == DType::kF8E4M3 || dtype == DType::kI8; }
+
+/// The value of a code before it is scaled.
+inline float CodeToF32(DType dtype, uint8_t code) {
+  return dtype == DType::kI8 ? static_cast<float>(static_cast<int8_t>(code)) : F8E4M3ToF32(code);
+}
+
+/// The nearest code, ties to even.
+inline uint8_t F32ToCode(DType dtype, float value) {
+  return dtype == DType::kI8 ? static_cast<uint8_t>(F32ToI8(value)) : F32ToF8E4M3(value);
+}
+
+/// The largest number of codes of `dtype`.
+constexpr float CodeMax(DType dtype) { return dtype == DType::kI8 ? kI8Max : kF8E4M3Max; }
+
+/// The scale that maps an absolute maximum to the number `largest`. Never below the smallest normal float, so that a
+/// tensor of zeros has a scale too.
+inline float ScaleOf(float absolute_maximum, float largest) {
+  const float scale = absolute_maximum / largest;
   return scale > 0x1p-126f ? scale : 0x1p-126f;
 }
+
+/// The same for the largest number of a code: x is stored as code(x / scale).
+inline float CodeScale(DType dtype, float absolute_maximum) { return ScaleOf(absolute_maximum, CodeMax(dtype)); }
 
 /// IEEE 754 binary16 to float32, exact, subnormals, infinities and NaNs included.
 float F16ToF32(uint16_t bits);

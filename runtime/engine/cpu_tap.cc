@@ -12,7 +12,7 @@ namespace {
 
 using Kind = ActivationInfo::Kind;
 
-/// The role of the scales of an E4M3 activation.
+/// The role of the scales of quantized activations.
 std::string_view ScaleRole(Kind kind) { return kind == Kind::kInput ? "input_scale" : "scale"; }
 
 }  // namespace
@@ -22,7 +22,7 @@ CpuTap::CpuTap(const Plan& plan, uint32_t dispatch, const ProgramLimits& limits,
   AddBuffers(plan, *plan.root().program()->dispatches()->Get(dispatch), limits);
   for (Activation& activation : activations_) {
     const DType dtype = activation.buffer.dtype;
-    const bool readable = dtype == DType::kF32 || (dtype == DType::kF8E4M3 && activation.scale.has_value());
+    const bool readable = dtype == DType::kF32 || (IsCode(dtype) && activation.scale.has_value());
     activation.wanted = readable && observer_->Wants(activation.info);
   }
   if (dispatch_.op() == "moe_experts" || dispatch_.op() == "scaled_moe_experts") {
@@ -93,7 +93,7 @@ void CpuTap::ShowRows(const Activation& activation, const cpu::StepContext& step
     const auto* codes = step.At<uint8_t>(buffer, row);
     const float scale = *step.At<float>(*activation.scale, row);
     for (int64_t column = 0; column < columns; ++column) {
-      decoded_[static_cast<size_t>(row * columns + column)] = F8E4M3ToF32(codes[column]) * scale;
+      decoded_[static_cast<size_t>(row * columns + column)] = CodeToF32(buffer.dtype, codes[column]) * scale;
     }
   }
   observer_->See(activation.info,

@@ -29,7 +29,7 @@ class CpuTap {
   struct Activation {
     ActivationInfo info;
     cpu::BufferArgument buffer;
-    std::optional<cpu::BufferArgument> scale;  ///< [T or R, 1], of E4M3
+    std::optional<cpu::BufferArgument> scale;  ///< [T or R, 1], of codes
     bool wanted = false;
   };
 

@@ -64,9 +64,9 @@ MagnitudeHistogram::Quantization MagnitudeHistogram::Quantize(float scale) const
 }
 
 float MagnitudeHistogram::ChooseScale(CalibrationMethod method, double percent) const {
-  const float widest = F8E4M3Scale(amax_);
+  const float widest = CodeScale(DType::kF8E4M3, amax_);
   if (method == CalibrationMethod::kPercentile) {
-    return F8E4M3Scale(Percentile(percent));
+    return CodeScale(DType::kF8E4M3, Percentile(percent));
   }
   if (method == CalibrationMethod::kAmax || amax_ == 0) {
     return widest;
@@ -75,7 +75,7 @@ float MagnitudeHistogram::ChooseScale(CalibrationMethod method, double percent) 
   double least = HUGE_VAL;
   for (int i = -7; i <= 64; ++i) {
     const double candidate = widest * std::exp2(-i / 8.0);
-    const auto scale = static_cast<float>(std::clamp(candidate, double{F8E4M3Scale(0)}, 0x1p120));
+    const auto scale = static_cast<float>(std::clamp(candidate, double{CodeScale(DType::kF8E4M3, 0)}, 0x1p120));
     const double error = Quantize(scale).error;
     if (error < least) {
       least = error;

@@ -37,8 +37,8 @@ class MagnitudeHistogram {
 
   Quantization Quantize(float scale) const;
 
-  /// kAmax: F8E4M3Scale(amax()). kPercentile: that of Percentile(percent), what is larger saturates. kMse: the scale
-  /// with the smallest error among F8E4M3Scale(amax()) * 2^(-i/8), i = -7 to 64, the largest one of equals: above i = 0
+  /// kAmax: the scale of amax(). kPercentile: that of Percentile(percent), what is larger saturates. kMse: the scale
+  /// with the smallest error among the scale of amax() * 2^(-i/8), i = -7 to 64, the largest one of equals: above i = 0
   /// the largest numbers saturate, below nothing does but the codes lie differently.
   float ChooseScale(CalibrationMethod method, double percent) const;
 

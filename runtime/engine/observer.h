@@ -59,7 +59,7 @@ struct ActivationRows {
   std::span<const float> row(int64_t index) const { return {data + index * stride, static_cast<size_t>(columns)}; }
 };
 
-/// Sees activations of the device steps of a program. F32 buffers are shown as they are, E4M3 buffers as code times
+/// Sees activations of the device steps of a program. F32 buffers are shown as they are, buffers of codes as code times
 /// scale where the dispatch has their scales (output `scale` beside `output`, input `input_scale` beside `input`), else
 /// not at all, as are integers. Calls come from the thread that runs the step.
 class ActivationObserver {

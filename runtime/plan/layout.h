@@ -15,6 +15,7 @@ namespace nemotron::runtime {
 ///   F32:    [N/16][K][16]
 ///   BF16:   [N/16][K/2][16][2], pairs of neighbouring k, K padded with a zero to an even number
 ///   F8E4M3: [N/16][K/4][4][2][4][2], four neighbouring k, K padded with zeros to a multiple of 4
+///   I8:     [N/16][K/4][16][4], four neighbouring k, K padded with zeros to a multiple of 4
 /// A kernel then streams one panel from start to end, and every output is one chain of sums over k in ascending order,
 /// however many rows of x are multiplied at once. That makes results independent of how a batch is cut into steps.
 ///
@@ -24,13 +25,25 @@ namespace nemotron::runtime {
 /// by lane (punpcklbw, punpckhbw). Two vectors of BF16 come out, of the first and of the second pair of k, rows in
 /// order, as in a BF16 panel: what multiplies BF16 multiplies these, in the same chain.
 ///
+/// An I8 panel holds its numbers plus 128, as unsigned bytes: vpdpbusd multiplies unsigned by signed bytes, four of
+/// them a 32-bit sum. With u = w + 128, sum(w * x) = sum(u * x) - 128 * sum(x), exactly, and sum(x) is one number a
+/// row.
+///
 /// Example: N = 20, K = 3 in BF16 has two panels of 2 * 16 * 2 elements; W[17][2] lies at panel 1, pair 1, row 1, half
 /// 0, element 64 + 32 + 2 = 98. In F8E4M3 it has two panels of 64 elements; W[17][2] lies at panel 1, run 0, pair 1,
-/// row 1, half 0, element 64 + 8 + 2 = 74.
+/// row 1, half 0, element 64 + 8 + 2 = 74; in I8 at panel 1, row 1, k 2, element 64 + 4 + 2 = 70.
 inline constexpr int64_t kPanelRows = 16;
 
-/// Elements of K in a vector of 64 bytes: 1 of F32, 2 of BF16, 4 of F8E4M3.
-constexpr int64_t PanelInterleave(DType dtype) { return dtype == DType::kF8E4M3 ? 4 : dtype == DType::kBF16 ? 2 : 1; }
+/// What an I8 panel adds to its numbers.
+inline constexpr int kI8PanelOffset = 128;
+
+/// The largest K of an I8 matrix: products of -128 to 127 with -127 to 127 add up to less than 2^31.
+inline constexpr int64_t kMaxI8Depth = ((int64_t{1} << 31) - 1) / (128 * 127);
+
+/// Elements of K in a vector of 64 bytes: 1 of F32, 2 of BF16, 4 of F8E4M3 and I8.
+constexpr int64_t PanelInterleave(DType dtype) { return IsCode(dtype) ? 4 : dtype == DType::kBF16 ? 2 : 1; }
+
+constexpr bool IsPanelDType(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16 || IsCode(dtype); }
 
 /// K padded to the interleave.
 constexpr int64_t PanelDepth(DType dtype, int64_t k) {

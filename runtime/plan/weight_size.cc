@@ -34,8 +34,8 @@ StatusOr<int64_t> WeightBytes(DType dtype, schema::Layout layout, std::span<cons
     if (shape.size() != 2 && shape.size() != 3) {
       return InvalidArgument("has {} dimensions, but layout Panel takes [N, K] or [E, N, K]", shape.size());
     }
-    if (dtype != DType::kF32 && dtype != DType::kBF16 && dtype != DType::kF8E4M3) {
-      return InvalidArgument("is {}, but layout Panel holds f32, bf16 or f8e4m3", DTypeName(dtype));
+    if (!IsPanelDType(dtype)) {
+      return InvalidArgument("is {}, but layout Panel holds f32, bf16, f8e4m3 or i8", DTypeName(dtype));
     }
     // Padded rows times padded depth; each padding adds less than 16, so neither addition can overflow here.
     const int64_t stack = shape.size() == 3 ? shape[0] : 1;

@@ -15,7 +15,7 @@ namespace nemotron::runtime {
 StatusOr<int64_t> NumElements(std::span<const int64_t> shape);
 
 /// Bytes of a weight of logical `shape` in a segment: padding of the layout included, that of the file not. Panel takes
-/// [N, K] or [E, N, K] in F32, BF16 or F8E4M3. kInvalidArgument says what does not fit.
+/// [N, K] or [E, N, K] in F32, BF16, F8E4M3 or I8. kInvalidArgument says what does not fit.
 StatusOr<int64_t> WeightBytes(DType dtype, schema::Layout layout, std::span<const int64_t> shape);
 
 }  // namespace nemotron::runtime

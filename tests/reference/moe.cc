@@ -95,7 +95,7 @@ Floats ScaledMoeExperts(const Floats& x, const Routing& routing, const ScaledExp
     const auto k = static_cast<int64_t>(row.size());
     const bool is_static = !input_scales.empty();
     const Quantized input = experts.quantize ? Quantize(row, k, is_static ? Scaling::kStatic : Scaling::kToken,
-                                                        is_static ? input_scales[e] : 0, /*relu2=*/false)
+                                                        is_static ? input_scales[e] : 0, /*relu2=*/false, experts.dtype)
                                              : Quantized{row, {}};
     return ScaledMatmul(input, PartOf(matrices, experts.experts, e), PartOf(scales, experts.experts, e), {}, n, k,
                         relu2);

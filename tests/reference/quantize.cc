@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "runtime/base/dtype.h"
 #include "tests/reference/reference.h"
@@ -19,26 +20,33 @@ float AbsoluteMaximum(const Floats& x, size_t first, size_t size) {
 
 }  // namespace
 
-Floats RoundToF8(Floats x) {
+Floats RoundToCodes(Floats x, runtime::DType dtype) {
   for (float& value : x) {
-    value = runtime::F8E4M3ToF32(runtime::F32ToF8E4M3(value));
+    value = dtype == runtime::DType::kI8 ? std::isnan(value) ? 0 : std::nearbyint(std::clamp(value, -127.0f, 127.0f))
+                                         : runtime::F8E4M3ToF32(runtime::F32ToF8E4M3(value));
   }
   return x;
 }
 
-Quantized Quantize(Floats x, int64_t width, Scaling scaling, float scale, bool relu2) {
+Quantized Quantize(Floats x, int64_t width, Scaling scaling, float scale, bool relu2, runtime::DType dtype) {
+  const bool is_i8 = dtype == runtime::DType::kI8;
   Quantized result;
   if (relu2) {
     std::transform(x.begin(), x.end(), x.begin(), Relu2);
   }
   for (size_t row = 0; row < x.size(); row += width) {
     const float maximum = scaling == Scaling::kToken ? AbsoluteMaximum(x, row, width) : AbsoluteMaximum(x, 0, x.size());
-    result.scales.push_back(scaling == Scaling::kStatic ? scale : std::max(maximum / 448.0f, 0x1p-126f));
+    result.scales.push_back(scaling == Scaling::kStatic ? scale
+                                                        : std::max(maximum / (is_i8 ? 127.0f : 448.0f), 0x1p-126f));
     for (int64_t i = 0; i < width; ++i) {
       result.values.push_back(x[row + i] / result.scales.back());
     }
+    const auto quotients = result.values.end() - width;
+    if (is_i8 && std::any_of(quotients, result.values.end(), [](float value) { return std::isnan(value); })) {
+      result.scales.back() = std::numeric_limits<float>::quiet_NaN();
+    }
   }
-  result.values = RoundToF8(result.values);
+  result.values = RoundToCodes(result.values, dtype);
   return result;
 }
 

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "runtime/base/dtype.h"
+
 /// The ops of the nemotron dialect as plain loops with sums in double: what kernels are tested against. Activations are
 /// [T][columns] row after row, a whole sequence from its start, so that no state is needed. Formulas: docs/kernels.md
 /// and the descriptions of the ops.
@@ -18,16 +20,18 @@ enum class Operand { kF32, kBF16, kSplitBF16 };
 Floats Linear(const Floats& x, const Floats& weight, const Floats& bias, int64_t n, int64_t k, Operand operand,
               bool relu2);
 
-/// E4M3 numbers, as floats, and the scale of each row: x is about value * scale.
+/// Numbers of codes of 8 bits, as floats, and the scale of each row: x is about value * scale.
 struct Quantized {
   Floats values;
   Floats scales;
 };
 enum class Scaling { kToken, kStep, kStatic };
-/// Each value to the nearest E4M3 number.
-Floats RoundToF8(Floats x);
-/// e4m3(x / scale) with the scale that `scaling` says (docs/kernels.md); NaNs do not count in a maximum.
-Quantized Quantize(Floats x, int64_t width, Scaling scaling, float scale, bool relu2);
+/// Each value to the nearest number of a code, of F8E4M3 or I8.
+Floats RoundToCodes(Floats x, runtime::DType dtype = runtime::DType::kF8E4M3);
+/// code(x / scale) with the scale that `scaling` says (docs/kernels.md); NaNs do not count in a maximum, but one in a
+/// row makes an I8 scale NaN.
+Quantized Quantize(Floats x, int64_t width, Scaling scaling, float scale, bool relu2,
+                   runtime::DType dtype = runtime::DType::kF8E4M3);
 /// activation(sum(x * w) * (x scale * weight scale) + bias). No `x.scales`: x is rounded to BF16 and has none. One
 /// weight scale or one an output.
 Floats ScaledMatmul(const Quantized& x, const Floats& weight, const Floats& weight_scales, const Floats& bias,
@@ -77,13 +81,14 @@ Routing MoeRoute(const Floats& x, const Floats& weight, const Floats& correction
 Floats MoeExperts(const Floats& x, const Routing& routing, const Floats& up, const Floats& down, int64_t experts,
                   int64_t width, int64_t expert_width, Operand operand);
 
-/// Experts of E4M3, with F32 scales.
+/// Experts of codes, with F32 scales.
 struct ScaledExperts {
   int64_t experts, width, expert_width;
   Floats up, down;                            // [E][F][K], [E][K][F]
   Floats up_scales, down_scales;              // [E], or a scale an output: [E][F], [E][K]
-  bool quantize;                              // inputs of both matrices are rounded to E4M3, else to BF16
+  bool quantize;                              // inputs of both matrices are rounded to codes, else to BF16
   Floats up_input_scales, down_input_scales;  // [E]; empty: each row has its own
+  runtime::DType dtype = runtime::DType::kF8E4M3;
 };
 Floats ScaledMoeExperts(const Floats& x, const Routing& routing, const ScaledExperts& experts);
 

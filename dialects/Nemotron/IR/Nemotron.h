@@ -24,6 +24,9 @@ struct StateResource : public mlir::SideEffects::Resource::Base<StateResource> {
   llvm::StringRef getName() final { return "nemotron.state"; }
 };
 
+/// Whether numbers are quantized to this type: codes of 8 bits that stand for their values times a scale.
+inline bool isCode(mlir::Type element) { return element.isFloat8E4M3FN() || element.isInteger(8); }
+
 /// Appends a read and a write of the state that `state` names.
 void addStateEffects(mlir::FlatSymbolRefAttr state,
                      llvm::SmallVectorImpl<mlir::SideEffects::EffectInstance<mlir::MemoryEffects::Effect>> &effects);

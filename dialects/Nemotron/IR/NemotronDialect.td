@@ -27,7 +27,8 @@ def Nemotron_Dialect : Dialect {
 
     **Numbers.** Activations are f32 or bf16, one row a token. Vectors (norms, biases, `A_log`, `D`, `dt_bias`) are used
     in f32 whatever their type. A `linear` whose weight is bf16 rounds its input to bf16 (nearest even); products are
-    exact, sums are f32. A `scaled_matmul` multiplies 8-bit floats (f8E4M3FN), which stand for themselves times a scale.
+    exact, sums are f32. A `scaled_matmul` multiplies codes of 8 bits, floats (f8E4M3FN) or integers (i8), which stand for
+    themselves times a scale.
 
     **Weights** are read with `get_weight` and changed with weight transforms (`cast`, `concat`, `stack`, `slice`,
     `transpose`, `reshape`, `quantize_weight` and its like), which are carried out tensor by tensor while the plan is written.
@@ -90,13 +91,15 @@ def Nemotron_Activations : Nemotron_TensorOf<[F32, BF16], [Nemotron_RankedPred, 
                                              "activations [T, D] of f32 or bf16 values">;
 def Nemotron_Indices : Nemotron_TensorOf<[I32], [Nemotron_RankedPred, Nemotron_IsRank<2>, Nemotron_IsRagged],
                                          "indices [T, k] of i32 values">;
-def Nemotron_F8Activations : Nemotron_TensorOf<[F8E4M3FN], [Nemotron_RankedPred, Nemotron_IsRank<2>, Nemotron_IsRagged],
-                                               "activations [T, D] of f8E4M3FN values">;
+// Codes of 8 bits, which stand for their values times a scale.
+def Nemotron_CodeActivations : Nemotron_TensorOf<[F8E4M3FN, I8],
+                                                 [Nemotron_RankedPred, Nemotron_IsRank<2>, Nemotron_IsRagged],
+                                                 "activations [T, D] of f8E4M3FN or i8 values">;
 def Nemotron_RowScales : Nemotron_TensorOf<[F32], [Nemotron_RankedPred, Nemotron_IsRank<2>, Nemotron_IsRagged,
                                                    CPred<"::llvm::cast<::mlir::RankedTensorType>($_self)"
                                                          ".getDimSize(1) == 1">],
                                            "scales of rows [T, 1] of f32 values">;
-def Nemotron_Weight : Nemotron_TensorOf<[F32, BF16, F16, F8E4M3FN], [Nemotron_RankedPred, Nemotron_IsStatic],
+def Nemotron_Weight : Nemotron_TensorOf<[F32, BF16, F16, F8E4M3FN, I8], [Nemotron_RankedPred, Nemotron_IsStatic],
                                         "weight of static shape">;
 def Nemotron_FloatWeight : Nemotron_TensorOf<[F32, BF16, F16], [Nemotron_RankedPred, Nemotron_IsStatic],
                                              "weight of static shape of f32, bf16 or f16 values">;
@@ -108,10 +111,11 @@ def Nemotron_Matrix : Nemotron_TensorOf<[F32, BF16, F16], [Nemotron_RankedPred, 
 def Nemotron_Matrices : Nemotron_TensorOf<[F32, BF16, F16],
                                           [Nemotron_RankedPred, Nemotron_IsRank<3>, Nemotron_IsStatic],
                                           "matrices [E, out, in] of static shape">;
-def Nemotron_F8Matrix : Nemotron_TensorOf<[F8E4M3FN], [Nemotron_RankedPred, Nemotron_IsRank<2>, Nemotron_IsStatic],
-                                          "matrix [out, in] of static shape of f8E4M3FN values">;
-def Nemotron_F8Matrices : Nemotron_TensorOf<[F8E4M3FN],
-                                            [Nemotron_RankedPred, Nemotron_IsRank<3>, Nemotron_IsStatic],
-                                            "matrices [E, out, in] of static shape of f8E4M3FN values">;
+def Nemotron_CodeMatrix : Nemotron_TensorOf<[F8E4M3FN, I8],
+                                            [Nemotron_RankedPred, Nemotron_IsRank<2>, Nemotron_IsStatic],
+                                            "matrix [out, in] of static shape of f8E4M3FN or i8 values">;
+def Nemotron_CodeMatrices : Nemotron_TensorOf<[F8E4M3FN, I8],
+                                              [Nemotron_RankedPred, Nemotron_IsRank<3>, Nemotron_IsStatic],
+                                              "matrices [E, out, in] of static shape of f8E4M3FN or i8 values">;
 
 #endif // NEMOTRON_DIALECT_TD

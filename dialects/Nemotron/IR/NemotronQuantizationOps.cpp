@@ -1,4 +1,4 @@
-//===- NemotronQuantizationOps.cpp - verifiers of 8-bit floats: activations, products, weights --------------------===//
+//===- NemotronQuantizationOps.cpp - verifiers of codes of 8 bits: activations, products, weights -----------------===//
 #include "dialects/Nemotron/IR/VerifierUtils.h"
 
 using namespace mlir;
@@ -50,9 +50,13 @@ LogicalResult ScaledMatmulOp::verify() {
   if (scales != 1 && scales != outputs) { // scaled_matmul_c4
     return emitOpError("weight_scale has ") << scales << " elements, expected 1 or " << outputs;
   }
-  if (static_cast<bool>(getInputScale()) != input.getType().getElementType().isFloat8E4M3FN()) { // scaled_matmul_c5
-    return emitOpError("has an input of ")
-           << input.getType().getElementType() << (getInputScale() ? " with" : " without") << " input_scale";
+  Type element = input.getType().getElementType(), codes = getWeight().getType().getElementType();
+  if (static_cast<bool>(getInputScale()) != isCode(element)) { // scaled_matmul_c5
+    return emitOpError("has an input of ") << element << (getInputScale() ? " with" : " without") << " input_scale";
+  }
+  if (isCode(element) ? element != codes : !codes.isFloat8E4M3FN()) { // scaled_matmul_c7
+    return emitOpError("multiplies ") << element << " by " << codes << ", expected "
+                                      << (isCode(element) ? "one type" : "a weight of f8E4M3FN");
   }
   return verifyProductActivation(*this, getActivation()); // scaled_matmul_c6
 }
@@ -80,6 +84,11 @@ LogicalResult ScaledMoeExpertsOp::verify() {
     if (scale && getWeightOnly()) { // scaled_moe_experts_c6
       return emitOpError(name) << " is there, but weight_only says that inputs are not quantized";
     }
+  }
+  Type codes = up.getElementType();
+  if (codes != down.getElementType() || (getWeightOnly() && !codes.isFloat8E4M3FN())) { // scaled_moe_experts_c7
+    return emitOpError("has up of ") << codes << " and down of " << down.getElementType() << ", expected "
+                                     << (getWeightOnly() ? "f8E4M3FN with weight_only" : "one type");
   }
   return success();
 }
@@ -152,14 +161,17 @@ static LogicalResult verifyScaleShape(Operation *op, StringRef name, RankedTenso
   return success();
 }
 
-LogicalResult AbsmaxScaleOp::verify() { // absmax_scale_c1
-  return verifyScaleShape(*this, "result", getResult().getType(), getInput().getType());
+LogicalResult AbsmaxScaleOp::verify() {
+  if (failed(verifyScale(*this, "largest", getLargest()))) { // absmax_scale_c2
+    return failure();
+  }
+  return verifyScaleShape(*this, "result", getResult().getType(), getInput().getType()); // absmax_scale_c1
 }
 
 LogicalResult QuantizeWeightOp::verify() {
   RankedTensorType input = getInput().getType(), result = getResult().getType();
-  if (result.getShape() != input.getShape() || !result.getElementType().isFloat8E4M3FN()) { // quantize_weight_c1
-    return emitOpError("result is ") << result << ", expected f8E4M3FN in the shape of input, " << input;
+  if (result.getShape() != input.getShape() || !isCode(result.getElementType())) { // quantize_weight_c1
+    return emitOpError("result is ") << result << ", expected f8E4M3FN or i8 in the shape of input, " << input;
   }
   return verifyScaleShape(*this, "scale", getScale().getType(), input); // quantize_weight_c2
 }

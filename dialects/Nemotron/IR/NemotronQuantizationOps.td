@@ -1,22 +1,24 @@
-//===- NemotronQuantizationOps.td - 8-bit floats: activations, products, weights ----------------------------------===//
+//===- NemotronQuantizationOps.td - codes of 8 bits: activations, products, weights -------------------------------===//
 #ifndef NEMOTRON_QUANTIZATION_OPS_TD
 #define NEMOTRON_QUANTIZATION_OPS_TD
 
 include "dialects/Nemotron/IR/NemotronOpBase.td"
 
-// A number x is stored as q = f8E4M3FN(x / scale), rounded to nearest even and saturated at 448, and stands for
-// q * scale. The format is E4M3 of the OCP 8-bit floating point specification, 1.0; the recipe arXiv:2209.05433.
+// A number x is stored as a code of 8 bits, q = code(x / scale), rounded to nearest even and saturated, and stands for
+// q * scale. Codes are f8E4M3FN, E4M3 of the OCP 8-bit floating point specification, 1.0, at most 448 (the recipe:
+// arXiv:2209.05433), or i8, integers from -127 to 127.
 
 //===----------------------------------------------------------------------===//
 // Activations
 //===----------------------------------------------------------------------===//
 
 def Nemotron_QuantizeOp : Nemotron_Op<"quantize", [Pure]> {
-  let summary = "Rounds activations to 8-bit floats";
+  let summary = "Rounds activations to codes of 8 bits";
   let description = [{
-    `result = f8E4M3FN(activation(input) / scale)`. By `scaling`, the scale of a row is its absolute maximum / 448
-    (`token`), the absolute maximum of all rows of the step / 448 (`step`), or `static_scale` (`static`); a maximum of
-    zero gives 2^-126. `step` makes a row depend on the batch around it; no recipe of ours asks for it.
+    `result = code(activation(input) / scale)`, of f8E4M3FN or i8. By `scaling`, the scale of a row is its absolute
+    maximum / 448 (i8: / 127) (`token`), the absolute maximum of all rows of the step / 448 (`step`), or `static_scale`
+    (`static`); a maximum of zero gives 2^-126. `step` makes a row depend on the batch around it; no recipe of ours asks
+    for it. A NaN stays one in f8E4M3FN; i8 has none, and the scale of the row becomes NaN.
 
     (C1) `result` has the channels of `input`. (C2) `static_scale` is there if and only if `scaling` is `static`; it is
     positive and finite. (C3) `activation` is `none` or `relu2`.
@@ -28,20 +30,22 @@ def Nemotron_QuantizeOp : Nemotron_Op<"quantize", [Pure]> {
   }];
   let arguments = (ins Nemotron_Activations:$input, Nemotron_ScalingAttr:$scaling, OptionalAttr<F32Attr>:$static_scale,
                        DefaultValuedAttr<Nemotron_ActivationAttr, "::nemotron::ir::Activation::None">:$activation);
-  let results = (outs Nemotron_F8Activations:$result, Nemotron_RowScales:$scale);
+  let results = (outs Nemotron_CodeActivations:$result, Nemotron_RowScales:$scale);
   let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result) `,` type($scale)";
   let hasVerifier = 1;
 }
 
 def Nemotron_ScaledMatmulOp : Nemotron_Op<"scaled_matmul", [Pure, AttrSizedOperandSegments]> {
-  let summary = "Multiplies each row by a matrix of 8-bit floats";
+  let summary = "Multiplies each row by a matrix of codes of 8 bits";
   let description = [{
-    `result = activation((input * weight^T) * (input_scale * weight_scale) + bias)`. Products of 8-bit floats are exact,
-    sums and scales in f32. Without `input_scale` only the weight is quantized: the input is rounded to bf16 first.
+    `result = activation((input * weight^T) * (input_scale * weight_scale) + bias)`. Products are exact, sums of
+    f8E4M3FN in f32, those of i8 exact; scales in f32. Without `input_scale` only the weight is quantized, to f8E4M3FN:
+    the input is rounded to bf16 first.
 
     (C1) `dim(input, 1) = dim(weight, 1)`. (C2) `dim(result, 1) = dim(weight, 0)`. (C3) `dim(bias, 0) = dim(weight, 0)`.
     (C4) `weight_scale` has one element, or one for each row of `weight`. (C5) `input_scale` is there if and only if
-    `input` is of 8-bit floats. (C6) `activation` is `none` or `relu2`.
+    `input` is of codes. (C6) `activation` is `none` or `relu2`. (C7) `input` is of the codes of `weight`, or `weight` of
+    f8E4M3FN.
 
     ```mlir
     %y = nemotron.scaled_matmul %q scaled %s, %w scaled %ws : (tensor<?x192xf8E4M3FN>, tensor<?x1xf32>,
@@ -50,13 +54,13 @@ def Nemotron_ScaledMatmulOp : Nemotron_Op<"scaled_matmul", [Pure, AttrSizedOpera
        : (tensor<?x192xf32>, tensor<576x192xf8E4M3FN>, tensor<576xf32>) -> tensor<?x576xf32>
     ```
   }];
-  let arguments = (ins AnyTypeOf<[Nemotron_Activations, Nemotron_F8Activations]>:$input, // [T, K]
-                       Optional<Nemotron_RowScales>:$input_scale,                        // [T, 1]
-                       Nemotron_F8Matrix:$weight,                                        // [N, K]
-                       Nemotron_Channels:$weight_scale,                                  // [1] or [N]
-                       Optional<Nemotron_Channels>:$bias,                                // [N]
+  let arguments = (ins AnyTypeOf<[Nemotron_Activations, Nemotron_CodeActivations]>:$input, // [T, K]
+                       Optional<Nemotron_RowScales>:$input_scale,                          // [T, 1]
+                       Nemotron_CodeMatrix:$weight,                                        // [N, K]
+                       Nemotron_Channels:$weight_scale,                                    // [1] or [N]
+                       Optional<Nemotron_Channels>:$bias,                                  // [N]
                        DefaultValuedAttr<Nemotron_ActivationAttr, "::nemotron::ir::Activation::None">:$activation);
-  let results = (outs Nemotron_Activations:$result);                                     // [T, N]
+  let results = (outs Nemotron_Activations:$result);                                       // [T, N]
   let assemblyFormat = [{
     $input (`scaled` $input_scale^)? `,` $weight `scaled` $weight_scale (`bias` $bias^)? attr-dict
     `:` functional-type(operands, results)
@@ -65,7 +69,7 @@ def Nemotron_ScaledMatmulOp : Nemotron_Op<"scaled_matmul", [Pure, AttrSizedOpera
 }
 
 def Nemotron_ScaledMoeExpertsOp : Nemotron_Op<"scaled_moe_experts", [Pure, AttrSizedOperandSegments]> {
-  let summary = "Applies the chosen experts, whose matrices are of 8-bit floats";
+  let summary = "Applies the chosen experts, whose matrices are of codes of 8 bits";
   let description = [{
     `moe_experts` with both products as in `scaled_matmul`. The rows that enter a product are quantized first: by the
     static scale of the expert if `up_input_scale` (`down_input_scale`) is there, else each row by its absolute maximum.
@@ -73,7 +77,8 @@ def Nemotron_ScaledMoeExpertsOp : Nemotron_Op<"scaled_moe_experts", [Pure, AttrS
 
     (C1) `up` is [E, F, K], `down` [E, K, F] with `K = dim(input, 1)`. (C2) `result` has the type of `input`. (C3)
     `indices` and `weights` have one width. (C4) `up_scale` is [E, 1] or [E, F], `down_scale` [E, 1] or [E, K]. (C5)
-    Static scales are [E]. (C6) There are none with `weight_only`.
+    Static scales are [E]. (C6) There are none with `weight_only`. (C7) `up` and `down` are of the same codes, with
+    `weight_only` of f8E4M3FN.
 
     ```mlir
     %y = nemotron.scaled_moe_experts %h, %i, %w, %up scaled %us, %down scaled %ds
@@ -84,9 +89,9 @@ def Nemotron_ScaledMoeExpertsOp : Nemotron_Op<"scaled_moe_experts", [Pure, AttrS
   let arguments = (ins Nemotron_Activations:$input,                   // [T, K]
                        Nemotron_Indices:$indices,                     // [T, k]
                        Nemotron_Activations:$weights,                 // [T, k]
-                       Nemotron_F8Matrices:$up,                       // [E, F, K]
+                       Nemotron_CodeMatrices:$up,                     // [E, F, K]
                        Nemotron_Matrix:$up_scale,                     // [E, 1] or [E, F]
-                       Nemotron_F8Matrices:$down,                     // [E, K, F]
+                       Nemotron_CodeMatrices:$down,                   // [E, K, F]
                        Nemotron_Matrix:$down_scale,                   // [E, 1] or [E, K]
                        Optional<Nemotron_Channels>:$up_input_scale,   // [E]
                        Optional<Nemotron_Channels>:$down_input_scale, // [E]
@@ -107,14 +112,14 @@ class Nemotron_NormQuantizeOp<string mnemonic, dag operands, dag moreAttributes,
     : Nemotron_Op<mnemonic, [Pure]> {
   let arguments = !con(operands, (ins F32Attr:$eps), moreAttributes,
                        (ins Nemotron_ScalingAttr:$scaling, OptionalAttr<F32Attr>:$static_scale));
-  let results = !con(moreResults, (outs Nemotron_F8Activations:$result, Nemotron_RowScales:$scale));
+  let results = !con(moreResults, (outs Nemotron_CodeActivations:$result, Nemotron_RowScales:$scale));
   let assemblyFormat = format # " attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
 }
 
 def Nemotron_RMSNormQuantizeOp : Nemotron_NormQuantizeOp<"rms_norm_quantize",
     (ins Nemotron_Activations:$input, Nemotron_Channels:$weight), (ins), (outs), "$input `,` $weight"> {
-  let summary = "RMSNorm whose result is rounded to 8-bit floats";
+  let summary = "RMSNorm whose result is rounded to codes of 8 bits";
   let description = [{
     `result, scale = quantize(rms_norm(input, weight))`, for `scaling` of a token or static.
 
@@ -131,7 +136,7 @@ def Nemotron_RMSNormQuantizeOp : Nemotron_NormQuantizeOp<"rms_norm_quantize",
 def Nemotron_AddRMSNormQuantizeOp : Nemotron_NormQuantizeOp<"add_rms_norm_quantize",
     (ins Nemotron_Activations:$residual, Nemotron_Activations:$delta, Nemotron_Channels:$weight), (ins),
     (outs Nemotron_Activations:$sum), "$residual `,` $delta `,` $weight"> {
-  let summary = "Residual add and RMSNorm whose result is rounded to 8-bit floats";
+  let summary = "Residual add and RMSNorm whose result is rounded to codes of 8 bits";
   let description = [{
     `sum, y = add_rms_norm(residual, delta, weight)`, `result, scale = quantize(y)`.
 
@@ -150,7 +155,7 @@ def Nemotron_AddRMSNormQuantizeOp : Nemotron_NormQuantizeOp<"add_rms_norm_quanti
 def Nemotron_LayerNormQuantizeOp : Nemotron_NormQuantizeOp<"layer_norm_quantize",
     (ins Nemotron_Activations:$input, Nemotron_Channels:$weight, Optional<Nemotron_Channels>:$bias),
     (ins UnitAttr:$unit_offset), (outs), "$input `,` $weight (`bias` $bias^)?"> {
-  let summary = "LayerNorm whose result is rounded to 8-bit floats";
+  let summary = "LayerNorm whose result is rounded to codes of 8 bits";
   let description = [{
     `result, scale = quantize(layer_norm(input, weight, bias))`.
 
@@ -169,7 +174,7 @@ def Nemotron_AddLayerNormQuantizeOp : Nemotron_NormQuantizeOp<"add_layer_norm_qu
          Optional<Nemotron_Channels>:$bias),
     (ins UnitAttr:$unit_offset), (outs Nemotron_Activations:$sum),
     "$residual `,` $delta `,` $weight (`bias` $bias^)?"> {
-  let summary = "Residual add and LayerNorm whose result is rounded to 8-bit floats";
+  let summary = "Residual add and LayerNorm whose result is rounded to codes of 8 bits";
   let description = [{
     `sum, y = add_layer_norm(residual, delta, weight, bias)`, `result, scale = quantize(y)`.
 
@@ -190,29 +195,30 @@ def Nemotron_AddLayerNormQuantizeOp : Nemotron_NormQuantizeOp<"add_layer_norm_qu
 //===----------------------------------------------------------------------===//
 
 def Nemotron_AbsmaxScaleOp : Nemotron_WeightOp<"absmax_scale"> {
-  let summary = "The scale that maps the absolute maximum of a weight to the largest 8-bit float";
+  let summary = "The scale that maps the absolute maximum of a weight to the largest code";
   let description = [{
-    `result = max(|input|) / 448`, at least 2^-126, over what an element of the result stands for: of a matrix [N, K]
+    `result = max(|input|) / largest`, 448 for f8E4M3FN and 127 for i8, at least 2^-126, over what an element of the result stands for: of a matrix [N, K]
     all of it ([1]) or each row ([N]); of a stack [E, N, K] each matrix ([E, 1]) or each row ([E, N]).
 
-    (C1) `result` has one of these shapes and elements of f32.
+    (C1) `result` has one of these shapes and elements of f32. (C2) `largest` is positive and finite.
 
     ```mlir
     %s = nemotron.absmax_scale %w : tensor<576x192xbf16> to tensor<1xf32>
+    %t = nemotron.absmax_scale %w {largest = 127.0 : f32} : tensor<576x192xbf16> to tensor<576xf32>
     ```
   }];
-  let arguments = (ins Nemotron_FloatWeight:$input);
+  let arguments = (ins Nemotron_FloatWeight:$input, DefaultValuedAttr<F32Attr, "448.0f">:$largest);
   let results = (outs Nemotron_FloatWeight:$result);
   let assemblyFormat = "$input attr-dict `:` type($input) `to` type($result)";
   let hasVerifier = 1;
 }
 
 def Nemotron_QuantizeWeightOp : Nemotron_WeightOp<"quantize_weight"> {
-  let summary = "Rounds a weight to 8-bit floats";
+  let summary = "Rounds a weight to codes of 8 bits";
   let description = [{
-    `result = f8E4M3FN(input / scale)`, in f32, rounded to nearest even and saturated.
+    `result = code(input / scale)`, in f32, rounded to nearest even and saturated.
 
-    (C1) `result` has the shape of `input` and elements of f8E4M3FN. (C2) `scale` has one of the shapes of
+    (C1) `result` has the shape of `input` and elements of f8E4M3FN or i8. (C2) `scale` has one of the shapes of
     `absmax_scale` and elements of f32.
 
     ```mlir

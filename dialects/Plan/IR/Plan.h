@@ -14,7 +14,7 @@
 namespace nemotron::plan {
 
 /// Whether layout Panel is there for this element type.
-inline bool isPanelElement(mlir::Type type) { return type.isF32() || type.isBF16() || type.isFloat8E4M3FN(); }
+inline bool isPanelElement(mlir::Type type) { return type.isF32() || type.isBF16() || ir::isCode(type); }
 
 } // namespace nemotron::plan
 

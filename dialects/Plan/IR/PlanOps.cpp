@@ -60,7 +60,7 @@ LogicalResult PackOp::verify() {
   bool isMatrix = input.getRank() == 2 || input.getRank() == 3;
   if (layout.getValue() == Layout::Panel && !(isMatrix && isPanelElement(element))) { // pack_c3
     return emitOpError("lays out ") << input
-                                    << " in panels, expected matrices [N, K] or [E, N, K] of f32, bf16 or f8E4M3FN";
+                                    << " in panels, expected matrices [N, K] or [E, N, K] of f32, bf16, f8E4M3FN or i8";
   }
   return success();
 }

@@ -44,7 +44,7 @@ def Plan_PackOp : Plan_Op<"pack", [Pure, Nemotron_WeightTransform]> {
     The layouts are described in runtime/plan/layout.h.
 
     (C1) The result differs from the input only in its encoding, a `#plan.layout`. (C2) The input has no encoding.
-    (C3) Layout `panel` is for matrices [N, K] and stacks [E, N, K] of f32, bf16 or f8E4M3FN.
+    (C3) Layout `panel` is for matrices [N, K] and stacks [E, N, K] of f32, bf16, f8E4M3FN or i8.
   }];
   let arguments = (ins AnyRankedTensor:$input);
   let results = (outs AnyRankedTensor:$result);

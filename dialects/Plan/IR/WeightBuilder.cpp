@@ -85,7 +85,7 @@ LogicalResult WeightBuilder::checkFormat(Operation *op, StringRef role, Value we
   }
   Type element = format.elementType ? format.elementType : type.getElementType();
   if (format.layout == Layout::Panel && !isPanelElement(element)) {
-    return op->emitOpError() << "has a " << role << " of " << type << ", expected f32, bf16 or f8E4M3FN elements";
+    return op->emitOpError() << "has a " << role << " of " << type << ", expected f32, bf16, f8E4M3FN or i8 elements";
   }
   return success();
 }

@@ -49,32 +49,32 @@ void ArgumentReader::Fail(const std::string& message) {
 
 BufferArgument ArgumentReader::Buffer(std::string_view kind,
                                       const std::map<std::string, BufferArgument, std::less<>>& buffers,
-                                      std::string_view name, int64_t columns, DType dtype) {
+                                      std::string_view name, int64_t columns, std::initializer_list<DType> dtypes) {
   const auto found = buffers.find(name);
   used_.emplace(name);
   if (found == buffers.end()) {
     Fail(fmt::format("{} '{}' is missing", kind, name));
-    return {dtype, Space::kToken, 0, 0, 0};
+    return {*dtypes.begin(), Space::kToken, 0, 0, 0};
   }
   const BufferArgument& buffer = found->second;
-  if (buffer.dtype != dtype) {
-    Fail(fmt::format("{} '{}' is {}, expected {}", kind, name, DTypeName(buffer.dtype), DTypeName(dtype)));
+  if (std::find(dtypes.begin(), dtypes.end(), buffer.dtype) == dtypes.end()) {
+    Fail(fmt::format("{} '{}' is {}, expected {}", kind, name, DTypeName(buffer.dtype), ListText(dtypes)));
   }
   if (columns != -1 && buffer.columns != columns) {
     Fail(fmt::format("{} '{}' has {} columns, expected {}", kind, name, buffer.columns, columns));
   }
-  if (buffer.columns <= 0 || buffer.row_bytes < buffer.columns * SizeOf(dtype) ||
-      buffer.row_bytes % SizeOf(dtype) != 0) {
+  if (buffer.columns <= 0 || buffer.row_bytes < buffer.columns * SizeOf(buffer.dtype) ||
+      buffer.row_bytes % SizeOf(buffer.dtype) != 0) {
     Fail(fmt::format("{} '{}' has {} columns in rows of {} bytes", kind, name, buffer.columns, buffer.row_bytes));
   }
   return buffer;
 }
 
-BufferArgument ArgumentReader::Input(std::string_view name, int64_t columns, DType dtype) {
-  return Buffer("input", arguments_.inputs, name, columns, dtype);
+BufferArgument ArgumentReader::Input(std::string_view name, int64_t columns, std::initializer_list<DType> dtypes) {
+  return Buffer("input", arguments_.inputs, name, columns, dtypes);
 }
-BufferArgument ArgumentReader::Output(std::string_view name, int64_t columns, DType dtype) {
-  return Buffer("output", arguments_.outputs, name, columns, dtype);
+BufferArgument ArgumentReader::Output(std::string_view name, int64_t columns, std::initializer_list<DType> dtypes) {
+  return Buffer("output", arguments_.outputs, name, columns, dtypes);
 }
 
 WeightArgument ArgumentReader::Weight(std::string_view name, std::vector<int64_t> shape, Layout layout,

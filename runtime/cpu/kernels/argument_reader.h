@@ -25,9 +25,11 @@ class ArgumentReader {
   ArgumentReader(std::string_view kernel, const DispatchArguments& arguments)
       : kernel_(kernel), arguments_(arguments) {}
 
-  /// Activations of `dtype`, with `columns` columns unless that is -1.
-  BufferArgument Input(std::string_view name, int64_t columns = -1, DType dtype = DType::kF32);
-  BufferArgument Output(std::string_view name, int64_t columns = -1, DType dtype = DType::kF32);
+  /// Activations of one of `dtypes`, with `columns` columns unless that is -1.
+  BufferArgument Input(std::string_view name, int64_t columns = -1,
+                       std::initializer_list<DType> dtypes = {DType::kF32});
+  BufferArgument Output(std::string_view name, int64_t columns = -1,
+                        std::initializer_list<DType> dtypes = {DType::kF32});
 
   /// A weight of `shape`, where -1 means any positive size, of one of `dtypes`.
   WeightArgument Weight(std::string_view name, std::vector<int64_t> shape, Layout layout = Layout::kRowMajor,
@@ -66,7 +68,7 @@ class ArgumentReader {
  private:
   void Fail(const std::string& message);
   BufferArgument Buffer(std::string_view kind, const std::map<std::string, BufferArgument, std::less<>>& buffers,
-                        std::string_view name, int64_t columns, DType dtype);
+                        std::string_view name, int64_t columns, std::initializer_list<DType> dtypes);
   template <typename T>
   T Parameter(std::string_view name, std::string_view type);
 

@@ -240,7 +240,9 @@ class Attention : public PreparedDispatch {
   int64_t ValueBytes(int64_t kv_head) const { return KeyBytes(num_kv_heads + kv_head); }
 
   /// Rounds a head's keys or values to the type of the cache, nearest even; for E4M3 they are divided by `scale` first.
-  void Narrow(const float* from, float scale, uint8_t* to) const { QuantizeRow(from, head_dim, scale, to); }
+  void Narrow(const float* from, float scale, uint8_t* to) const {
+    QuantizeRow(from, head_dim, scale, DType::kF8E4M3, to);
+  }
   void Narrow(const float* from, float, uint16_t* to) const { kernels->round_to_bf16(from, head_dim, to); }
   void Narrow(const float* from, float, float* to) const { std::copy_n(from, head_dim, to); }
 

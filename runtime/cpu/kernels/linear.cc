@@ -43,10 +43,18 @@ void PackedMatrix::PrepareInput(const float* row, std::byte* prepared) const {
   }
 }
 
-void PackedMatrix::PrepareInput(const uint8_t* row, std::byte* prepared) const {
+void PackedMatrix::PrepareInput(const uint8_t* codes, std::byte* prepared) const {
+  const int64_t depth = PanelDepth(dtype_, k_);
+  if (dtype_ == DType::kI8) {
+    std::memcpy(prepared, codes, k_);
+    std::fill(prepared + k_, prepared + depth, std::byte{0});
+    const int32_t sum = kernels_->sum_i8(reinterpret_cast<const int8_t*>(codes), k_);
+    std::memcpy(prepared + depth, &sum, sizeof(sum));
+    return;
+  }
   auto* decoded = reinterpret_cast<uint16_t*>(prepared);
-  kernels_->decode_f8(row, k_, decoded);
-  std::fill(decoded + k_, decoded + PanelDepth(dtype_, k_), uint16_t{0});
+  kernels_->decode_f8(codes, k_, decoded);
+  std::fill(decoded + k_, decoded + depth, uint16_t{0});
 }
 
 void PackedMatrix::Multiply(const std::byte* input, int64_t num_rows, int64_t first_panel, int64_t num_panels,
@@ -65,6 +73,12 @@ void PackedMatrix::Multiply(const std::byte* input, int64_t num_rows, int64_t fi
   tile.num_columns = std::min(n_ - first_column, num_panels * kPanelRows);
   tile.epilogue = epilogue.From(0, first_column);
   kernels_->Run(dtype_, tile);
+}
+
+void CheckDepth(ArgumentReader& args, std::string_view name, const WeightArgument& weight) {
+  args.Check(weight.dtype != DType::kI8 || weight.shape.back() <= kMaxI8Depth,
+             "weight '{}' has {} inputs of i8, expected at most {}: sums have 32 bits", name, weight.shape.back(),
+             kMaxI8Depth);
 }
 
 PanelTasks::PanelTasks(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads)
@@ -103,12 +117,13 @@ void MultiplyRows(ThreadPool& pool, const PackedMatrix& matrix, const std::byte*
 namespace {
 
 /// y = activation(sum(x * w) * scales + bias). One row is bound by memory, many rows by the multiply-add units. Inputs
-/// and weights of E4M3 are decoded to BF16, exactly, so that products are exact and sums are those of BF16 matrices; a
-/// weight is then read at a byte each, half of what BF16 takes where memory is the bound, no less where it is not.
+/// and weights of E4M3 are decoded to BF16, exactly, so that products are exact and sums are those of BF16 matrices;
+/// those of I8 have exact sums. A weight is then read at a byte each, half of what BF16 takes where memory is the
+/// bound; where it is not, E4M3 takes no less than BF16, I8 half.
 class Product : public PreparedDispatch {
  public:
   BufferArgument input, output;
-  std::optional<BufferArgument> input_scale;  // of inputs of E4M3
+  std::optional<BufferArgument> input_scale;  // of inputs of codes
   PackedMatrix matrix;
   Epilogue epilogue;
   int64_t max_units = 0;
@@ -132,11 +147,10 @@ class Product : public PreparedDispatch {
   }
 };
 
-/// What all products have: an input of `input_dtype`, a matrix of one of `dtypes`, an output, maybe a bias. The matrix
-/// is left to the caller, who gets its weight.
-WeightArgument ReadProduct(ArgumentReader& args, const DispatchArguments& arguments, DType input_dtype,
+/// What all products have: an input, read already, a matrix of one of `dtypes`, an output, maybe a bias. The matrix is
+/// left to the caller, who gets its weight.
+WeightArgument ReadProduct(ArgumentReader& args, const DispatchArguments& arguments,
                            std::initializer_list<DType> dtypes, Product& product) {
-  product.input = args.Input("input", -1, input_dtype);
   const WeightArgument weight = args.Weight("weight", {-1, product.input.columns}, Layout::kPanel, dtypes);
   const int64_t n = weight.shape[0];
   product.output = args.Output("output", n);
@@ -152,7 +166,8 @@ WeightArgument ReadProduct(ArgumentReader& args, const DispatchArguments& argume
 PreparedOr PrepareLinear(const DispatchArguments& arguments) {
   ArgumentReader args("cpu.linear", arguments);
   auto linear = std::make_unique<Product>();
-  const WeightArgument weight = ReadProduct(args, arguments, DType::kF32, {DType::kF32, DType::kBF16}, *linear);
+  linear->input = args.Input("input");
+  const WeightArgument weight = ReadProduct(args, arguments, {DType::kF32, DType::kBF16}, *linear);
   const bool split_input = args.Bool("split_input");
   RETURN_IF_ERROR(args.Finish());
   linear->matrix = PackedMatrix(weight.dtype, weight.data.data(), weight.shape[0], linear->input.columns, split_input);
@@ -163,9 +178,11 @@ PreparedOr PrepareScaledMatmul(const DispatchArguments& arguments) {
   ArgumentReader args("cpu.scaled_matmul", arguments);
   auto matmul = std::make_unique<Product>();
   const bool has_input_scale = args.HasInput("input_scale");
+  matmul->input = has_input_scale ? args.Input("input", -1, {DType::kF8E4M3, DType::kI8}) : args.Input("input");
   const WeightArgument weight =
-      ReadProduct(args, arguments, has_input_scale ? DType::kF8E4M3 : DType::kF32, {DType::kF8E4M3}, *matmul);
+      ReadProduct(args, arguments, {has_input_scale ? matmul->input.dtype : DType::kF8E4M3}, *matmul);
   const int64_t n = weight.shape[0];
+  CheckDepth(args, "weight", weight);
   if (has_input_scale) {
     matmul->input_scale = args.Input("input_scale", 1);
     args.Check(matmul->input_scale->space == matmul->input.space, "input and input_scale count different things");

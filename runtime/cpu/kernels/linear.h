@@ -2,9 +2,11 @@
 #define RUNTIME_CPU_KERNELS_LINEAR_H_
 
 #include <cstdint>
+#include <string_view>
 #include <utility>
 
 #include "runtime/cpu/kernel.h"
+#include "runtime/cpu/kernels/argument_reader.h"
 #include "runtime/cpu/kernels/linear_tile.h"
 #include "runtime/cpu/thread_pool.h"
 #include "runtime/plan/layout.h"
@@ -12,7 +14,7 @@
 namespace nemotron::runtime::cpu {
 
 /// One packed matrix [n, k] and how it is multiplied; shared by `linear`, `scaled_matmul` and the experts. BF16 and
-/// F8E4M3 panels are multiplied by rows of BF16.
+/// F8E4M3 panels are multiplied by rows of BF16, I8 panels by rows of I8.
 class PackedMatrix {
  public:
   PackedMatrix() = default;
@@ -34,8 +36,8 @@ class PackedMatrix {
   int64_t InputRowBytes() const { return OperandRowBytes() * (split_ ? 2 : 1); }
   /// Rounds a row [k] to the operand type and pads it.
   void PrepareInput(const float* row, std::byte* prepared) const;
-  /// Decodes a row [k] of E4M3, exactly, and pads it; for F8E4M3 panels.
-  void PrepareInput(const uint8_t* row, std::byte* prepared) const;
+  /// Pads a row [k] of codes: of E4M3, decoded exactly, for F8E4M3 panels, of I8 for I8 panels.
+  void PrepareInput(const uint8_t* codes, std::byte* prepared) const;
 
   /// Columns [16 * first_panel, ...) of `num_rows` rows. `input` are prepared rows; `epilogue` and `output` are of the
   /// first row and column 0.
@@ -43,8 +45,11 @@ class PackedMatrix {
                 const Epilogue& epilogue, float* output, int64_t output_row_bytes) const;
 
  private:
-  DType operand() const { return dtype_ == DType::kF32 ? DType::kF32 : DType::kBF16; }
-  int64_t OperandRowBytes() const { return RoundUp64(PanelDepth(dtype_, k_) * SizeOf(operand())); }
+  DType operand() const { return dtype_ == DType::kF32 || dtype_ == DType::kI8 ? dtype_ : DType::kBF16; }
+  int64_t OperandRowBytes() const {
+    const int64_t sum_bytes = dtype_ == DType::kI8 ? sizeof(int32_t) : 0;
+    return RoundUp64(PanelDepth(dtype_, k_) * SizeOf(operand()) + sum_bytes);
+  }
 
   const LinearKernels* kernels_ = nullptr;
   DType dtype_ = DType::kF32;
@@ -52,6 +57,9 @@ class PackedMatrix {
   const std::byte* panels_ = nullptr;
   int64_t n_ = 0, k_ = 0;
 };
+
+/// Sums of an I8 matrix with more inputs could overflow.
+void CheckDepth(ArgumentReader& args, std::string_view name, const WeightArgument& weight);
 
 /// The panels of a matrix cut into tasks of equal size: enough to be worth claiming, few enough to share the work
 /// evenly. Boundaries suit the register tiles of AVX-512: 4 panels a stream, 3 a tile.

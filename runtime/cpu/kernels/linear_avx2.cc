@@ -19,7 +19,7 @@ struct Ops {
   struct Vector {
     __m256 low, high;
   };
-  struct BF16Vector {
+  struct WordVector {
     __m256i low, high;
   };
   struct Pair {
@@ -64,18 +64,18 @@ struct Ops {
     return {_mm256_mul_ps(low, low), _mm256_mul_ps(high, high)};
   }
   static void Prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
-  static BF16Vector LoadBF16(const void* p) {
+  static WordVector LoadWords(const void* p) {
     const auto* halves = static_cast<const __m256i*>(p);
     return {_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1)};
   }
-  static void StoreBF16(void* p, const BF16Vector& v) {
+  static void StoreWords(void* p, const WordVector& v) {
     auto* halves = static_cast<__m256i*>(p);
     _mm256_storeu_si256(halves, v.low);
     _mm256_storeu_si256(halves + 1, v.high);
   }
   /// Two vectors of BF16 pairs of 64 E4M3 numbers (linear_f8-inl.h).
-  static void DecodeF8(const void* p, BF16Vector& first, BF16Vector& second) {
-    const BF16Vector codes = LoadBF16(p);
+  static void DecodeF8(const void* p, WordVector& first, WordVector& second) {
+    const WordVector codes = LoadWords(p);
     DecodeHalf(codes.low, first.low, second.low);
     DecodeHalf(codes.high, first.high, second.high);
   }
@@ -104,9 +104,36 @@ struct Ops {
   static Pair BroadcastBF16(const uint16_t* pair) {
     return {Broadcast(BF16ToF32(pair[0])), Broadcast(BF16ToF32(pair[1]))};
   }
-  static Vector MultiplyAddBF16(const Vector& sum, const Pair& x, const BF16Vector& w) {
+  static Vector MultiplyAddBF16(const Vector& sum, const Pair& x, const WordVector& w) {
     const Vector half = MultiplyAdd(sum, x.even, Vector{Even(w.low), Even(w.high)});
     return MultiplyAdd(half, x.odd, Vector{Odd(w.low), Odd(w.high)});
+  }
+  /// Of four neighbouring bytes, the 1st and 3rd and the 2nd and 4th, as 16 bits.
+  struct I8Pairs {
+    __m256i even, odd;
+  };
+  static I8Pairs BroadcastI8(const int8_t* quad) {
+    int bytes;
+    std::memcpy(&bytes, quad, sizeof(bytes));
+    const __m256i all = _mm256_set1_epi32(bytes);
+    return {_mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8), _mm256_srai_epi16(all, 8)};
+  }
+  /// Unsigned bytes of `w` times signed numbers of `x`, added to int32 sums. Products of bytes (vpmaddubsw) would
+  /// saturate at 16 bits.
+  static Vector MultiplyAddI8(const Vector& sum, const I8Pairs& x, const WordVector& w) {
+    return {MultiplyAddI8(sum.low, x, w.low), MultiplyAddI8(sum.high, x, w.high)};
+  }
+  static __m256 MultiplyAddI8(__m256 sum, const I8Pairs& x, __m256i w) {
+    const __m256i even = _mm256_and_si256(w, _mm256_set1_epi16(0xFF)), odd = _mm256_srli_epi16(w, 8);
+    const __m256i products = _mm256_add_epi32(_mm256_madd_epi16(even, x.even), _mm256_madd_epi16(odd, x.odd));
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(sum), products));
+  }
+  /// The int32 in the bits of `sum`, less `offset`, rounded to F32.
+  static Vector FloatOfI32(const Vector& sum, int32_t offset) {
+    return {FloatOfI32(sum.low, offset), FloatOfI32(sum.high, offset)};
+  }
+  static __m256 FloatOfI32(__m256 sum, int32_t offset) {
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_castps_si256(sum), _mm256_set1_epi32(offset)));
   }
 };
 
@@ -114,6 +141,6 @@ struct Ops {
 
 }  // namespace
 
-const LinearKernels kLinearAvx2 = {RunF32, RunBF16, RunF8, RoundToBF16, DecodeF8};
+const LinearKernels kLinearAvx2 = {RunF32, RunBF16, RunF8, RunI8, RoundToBF16, DecodeF8, SumI8};
 
 }  // namespace nemotron::runtime::cpu

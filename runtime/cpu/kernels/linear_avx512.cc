@@ -16,20 +16,35 @@ namespace {
 #include "runtime/cpu/kernels/linear_avx512_ops-inl.h"
 
 struct Ops : Avx512Ops {
-  using BF16Vector = __m512i;
+  using WordVector = __m512i;
   struct Pair {
     Vector even, odd;
   };
-  static BF16Vector LoadBF16(const void* p) { return _mm512_loadu_si512(p); }
-  static Vector Even(BF16Vector v) { return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16)); }
-  static Vector Odd(BF16Vector v) {
+  static WordVector LoadWords(const void* p) { return _mm512_loadu_si512(p); }
+  static Vector Even(WordVector v) { return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16)); }
+  static Vector Odd(WordVector v) {
     return _mm512_castsi512_ps(_mm512_and_si512(v, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u))));
   }
   static Pair BroadcastBF16(const uint16_t* pair) {
     return {Broadcast(BF16ToF32(pair[0])), Broadcast(BF16ToF32(pair[1]))};
   }
-  static Vector MultiplyAddBF16(Vector sum, const Pair& x, BF16Vector w) {
+  static Vector MultiplyAddBF16(Vector sum, const Pair& x, WordVector w) {
     return MultiplyAdd(MultiplyAdd(sum, x.even, Even(w)), x.odd, Odd(w));
+  }
+  /// Of four neighbouring bytes, the 1st and 3rd and the 2nd and 4th, as 16 bits.
+  struct I8Pairs {
+    __m512i even, odd;
+  };
+  static I8Pairs BroadcastI8(const int8_t* quad) {
+    const __m512i all = BroadcastBytes(quad);
+    return {_mm512_srai_epi16(_mm512_slli_epi16(all, 8), 8), _mm512_srai_epi16(all, 8)};
+  }
+  /// Unsigned bytes of `w` times signed numbers of `x`, added to int32 sums. Products of bytes (vpmaddubsw) would
+  /// saturate at 16 bits.
+  static Vector MultiplyAddI8(Vector sum, const I8Pairs& x, WordVector w) {
+    const __m512i even = _mm512_and_si512(w, _mm512_set1_epi16(0xFF)), odd = _mm512_srli_epi16(w, 8);
+    const __m512i products = _mm512_add_epi32(_mm512_madd_epi16(even, x.even), _mm512_madd_epi16(odd, x.odd));
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(sum), products));
   }
 };
 
@@ -37,6 +52,6 @@ struct Ops : Avx512Ops {
 
 }  // namespace
 
-const LinearKernels kLinearAvx512 = {RunF32, RunBF16, RunF8, RoundToBF16, DecodeF8};
+const LinearKernels kLinearAvx512 = {RunF32, RunBF16, RunF8, RunI8, RoundToBF16, DecodeF8, SumI8};
 
 }  // namespace nemotron::runtime::cpu

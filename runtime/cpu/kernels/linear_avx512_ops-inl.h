@@ -45,21 +45,31 @@ struct Avx512Ops {
     first = _mm512_unpacklo_epi8(low, high);
     second = _mm512_unpackhi_epi8(low, high);
   }
-  static void StoreBF16(void* p, __m512i v) { _mm512_storeu_si512(p, v); }
+  static void StoreWords(void* p, __m512i v) { _mm512_storeu_si512(p, v); }
+  static __m512i BroadcastBytes(const void* four) {
+    int bits;
+    std::memcpy(&bits, four, sizeof(bits));
+    return _mm512_set1_epi32(bits);
+  }
+  /// The int32 in the bits of `sum`, less `offset`, rounded to F32.
+  static Vector FloatOfI32(Vector sum, int32_t offset) {
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_castps_si512(sum), _mm512_set1_epi32(offset)));
+  }
 };
 
 #ifdef __AVX512BF16__
-/// With VDPBF16PS: two neighbouring k at a time.
+/// With VDPBF16PS, two neighbouring k at a time, and VPDPBUSD, four.
 struct Avx512Bf16Ops : Avx512Ops {
-  using BF16Vector = __m512i;
-  static BF16Vector LoadBF16(const void* p) { return _mm512_loadu_si512(p); }
-  static BF16Vector BroadcastBF16(const uint16_t* pair) {
-    int bits;
-    std::memcpy(&bits, pair, sizeof(bits));
-    return _mm512_set1_epi32(bits);
-  }
-  static Vector MultiplyAddBF16(Vector sum, BF16Vector x, BF16Vector w) {
+  using WordVector = __m512i;
+  static WordVector LoadWords(const void* p) { return _mm512_loadu_si512(p); }
+  static WordVector BroadcastBF16(const uint16_t* pair) { return BroadcastBytes(pair); }
+  static Vector MultiplyAddBF16(Vector sum, WordVector x, WordVector w) {
     return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w));
+  }
+  static WordVector BroadcastI8(const int8_t* quad) { return BroadcastBytes(quad); }
+  /// Unsigned bytes of `w` times signed ones of `x`, added to int32 sums.
+  static Vector MultiplyAddI8(Vector sum, WordVector x, WordVector w) {
+    return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), w, x));
   }
 };
 #endif

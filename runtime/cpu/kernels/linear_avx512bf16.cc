@@ -21,6 +21,6 @@ using Ops = Avx512Bf16Ops;
 
 }  // namespace
 
-const LinearKernels kLinearAvx512Bf16 = {RunF32, RunBF16, RunF8, RoundToBF16, DecodeF8};
+const LinearKernels kLinearAvx512Bf16 = {RunF32, RunBF16, RunF8, RunI8, RoundToBF16, DecodeF8, SumI8};
 
 }  // namespace nemotron::runtime::cpu

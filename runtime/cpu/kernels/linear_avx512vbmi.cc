@@ -16,7 +16,7 @@ namespace {
 #include "runtime/cpu/kernels/linear_avx512_ops-inl.h"
 
 struct Ops : Avx512Bf16Ops {
-  static void DecodeF8(const void* p, BF16Vector& first, BF16Vector& second) {
+  static void DecodeF8(const void* p, WordVector& first, WordVector& second) {
     const __m512i codes = _mm512_loadu_si512(p);
     const auto look_up = [codes](const uint8_t* table) {
       return _mm512_permutex2var_epi8(_mm512_load_si512(table), codes, _mm512_load_si512(table + 64));
@@ -31,6 +31,6 @@ struct Ops : Avx512Bf16Ops {
 
 }  // namespace
 
-const LinearKernels kLinearAvx512Vbmi = {RunF32, RunBF16, RunF8, RoundToBF16, DecodeF8};
+const LinearKernels kLinearAvx512Vbmi = {RunF32, RunBF16, RunF8, RunI8, RoundToBF16, DecodeF8, SumI8};
 
 }  // namespace nemotron::runtime::cpu

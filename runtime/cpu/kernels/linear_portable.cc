@@ -16,7 +16,7 @@ struct Ops {
   struct Vector {
     float lanes[16];
   };
-  struct BF16Vector {
+  struct WordVector {
     uint32_t pairs[16];
   };
   struct Pair {
@@ -64,13 +64,13 @@ struct Ops {
     return v;
   }
   static void Prefetch(const void*) {}
-  static BF16Vector LoadBF16(const void* p) {
-    BF16Vector v;
+  static WordVector LoadWords(const void* p) {
+    WordVector v;
     std::memcpy(v.pairs, p, sizeof(v.pairs));
     return v;
   }
-  static void StoreBF16(void* p, const BF16Vector& v) { std::memcpy(p, v.pairs, sizeof(v.pairs)); }
-  static void DecodeF8(const void* p, BF16Vector& first, BF16Vector& second) {
+  static void StoreWords(void* p, const WordVector& v) { std::memcpy(p, v.pairs, sizeof(v.pairs)); }
+  static void DecodeF8(const void* p, WordVector& first, WordVector& second) {
     const auto* codes = static_cast<const uint8_t*>(p);
     uint16_t decoded[64];
     for (int i = 0; i < 64; ++i) {
@@ -82,11 +82,34 @@ struct Ops {
     }
   }
   static Pair BroadcastBF16(const uint16_t* pair) { return {BF16ToF32(pair[0]), BF16ToF32(pair[1])}; }
-  static Vector MultiplyAddBF16(Vector sum, const Pair& x, const BF16Vector& w) {
+  static Vector MultiplyAddBF16(Vector sum, const Pair& x, const WordVector& w) {
     for (int i = 0; i < 16; ++i) {
       const float even = std::bit_cast<float>(w.pairs[i] << 16), odd = std::bit_cast<float>(w.pairs[i] & 0xFFFF0000u);
       sum.lanes[i] += x.even * even;
       sum.lanes[i] += x.odd * odd;
+    }
+    return sum;
+  }
+  /// Four numbers, each in a word.
+  struct Quad {
+    int32_t values[4];
+  };
+  static Quad BroadcastI8(const int8_t* quad) { return {quad[0], quad[1], quad[2], quad[3]}; }
+  /// Unsigned bytes of `w` times signed numbers of `x`, added to int32 sums, which may wrap on their way.
+  static Vector MultiplyAddI8(Vector sum, const Quad& x, const WordVector& w) {
+    for (int i = 0; i < 16; ++i) {
+      const uint32_t word = w.pairs[i];
+      const int32_t products =
+          static_cast<int32_t>(word & 0xFF) * x.values[0] + static_cast<int32_t>(word >> 8 & 0xFF) * x.values[1] +
+          static_cast<int32_t>(word >> 16 & 0xFF) * x.values[2] + static_cast<int32_t>(word >> 24) * x.values[3];
+      sum.lanes[i] = std::bit_cast<float>(std::bit_cast<uint32_t>(sum.lanes[i]) + static_cast<uint32_t>(products));
+    }
+    return sum;
+  }
+  /// The int32 in the bits of `sum`, less `offset`, rounded to F32.
+  static Vector FloatOfI32(Vector sum, int32_t offset) {
+    for (float& lane : sum.lanes) {
+      lane = static_cast<float>(static_cast<int32_t>(std::bit_cast<uint32_t>(lane) - static_cast<uint32_t>(offset)));
     }
     return sum;
   }
@@ -96,6 +119,6 @@ struct Ops {
 
 }  // namespace
 
-const LinearKernels kLinearPortable = {RunF32, RunBF16, RunF8, RoundToBF16, DecodeF8};
+const LinearKernels kLinearPortable = {RunF32, RunBF16, RunF8, RunI8, RoundToBF16, DecodeF8, SumI8};
 
 }  // namespace nemotron::runtime::cpu

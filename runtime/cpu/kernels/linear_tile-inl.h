@@ -16,12 +16,22 @@
 // F8E4M3: up to a register tile of rows, vectors of weights are decoded in registers, once for all rows. Many rows
 // would decode them once a group; they decode a block of a tile's panels to a buffer of BF16 panels, and multiply
 // those.
+//
+// I8: a vector of sums holds int32, in its bits, until they are finished; so do the sums in the output between blocks.
+// The weights are offset by 128 (runtime/plan/layout.h), which is taken off with the sum of the row.
 
 /// How weights lie and how they are multiplied. kSplitBF16: each input is the sum of two BF16 numbers.
-enum class Format { kF32, kBF16, kSplitBF16, kF8 };
+enum class Format { kF32, kBF16, kSplitBF16, kF8, kI8 };
 
 /// Elements of k in a vector of 64 bytes.
-constexpr int64_t StepOf(Format format) { return format == Format::kF32 ? 1 : format == Format::kF8 ? 4 : 2; }
+constexpr int64_t StepOf(Format format) {
+  return format == Format::kF32 ? 1 : format == Format::kF8 || format == Format::kI8 ? 4 : 2;
+}
+
+/// What rows of input are of.
+template <Format kFormat>
+using ElementOf =
+    std::conditional_t<kFormat == Format::kF32, float, std::conditional_t<kFormat == Format::kI8, int8_t, uint16_t>>;
 
 /// Elements of k a block: 3 panels of BF16 take 96 KiB, 8 rows of input 16 KiB.
 constexpr int64_t kBlockDepth = 1024;
@@ -55,7 +65,7 @@ struct Block {
 /// One row of sums plus its products with a vector of k.
 template <int kPanels, typename Input>
 NEMOTRON_INLINE void MultiplyRow(typename Ops::Vector (&sums)[kPanels], const Input& x,
-                                 const typename Ops::BF16Vector (&weights)[kPanels]) {
+                                 const typename Ops::WordVector (&weights)[kPanels]) {
 #pragma GCC unroll 16
   for (int p = 0; p < kPanels; ++p) {
     sums[p] = Ops::MultiplyAddBF16(sums[p], x, weights[p]);
@@ -66,14 +76,14 @@ NEMOTRON_INLINE void MultiplyRow(typename Ops::Vector (&sums)[kPanels], const In
 template <Format kFormat, int kRows, int kPanels>
 NEMOTRON_INLINE void MultiplyStep(typename Ops::Vector (&sums)[kRows][kPanels], const uint16_t* input, int64_t stride,
                                   int64_t low_offset, const char* weights, int64_t panel_bytes) {
-  typename Ops::BF16Vector first[kPanels], second[kPanels];  // pairs of k; BF16 has one
+  typename Ops::WordVector first[kPanels], second[kPanels];  // pairs of k; BF16 has one
 #pragma GCC unroll 16
   for (int p = 0; p < kPanels; ++p) {
     if constexpr (kFormat == Format::kF8) {
       Ops::Prefetch(weights + p * panel_bytes + kF8AheadBytes);
       Ops::DecodeF8(weights + p * panel_bytes, first[p], second[p]);
     } else {
-      first[p] = Ops::LoadBF16(weights + p * panel_bytes);
+      first[p] = Ops::LoadWords(weights + p * panel_bytes);
     }
   }
 #pragma GCC unroll 16
@@ -84,6 +94,25 @@ NEMOTRON_INLINE void MultiplyStep(typename Ops::Vector (&sums)[kRows][kPanels], 
       MultiplyRow<kPanels>(sums[r], Ops::BroadcastBF16(x + 2), second);
     } else if constexpr (kFormat == Format::kSplitBF16) {
       MultiplyRow<kPanels>(sums[r], Ops::BroadcastBF16(x + low_offset), first);
+    }
+  }
+}
+
+/// The same of I8.
+template <Format kFormat, int kRows, int kPanels>
+NEMOTRON_INLINE void MultiplyStep(typename Ops::Vector (&sums)[kRows][kPanels], const int8_t* input, int64_t stride,
+                                  int64_t, const char* weights, int64_t panel_bytes) {
+  typename Ops::WordVector w[kPanels];
+#pragma GCC unroll 16
+  for (int p = 0; p < kPanels; ++p) {
+    w[p] = Ops::LoadWords(weights + p * panel_bytes);
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    const auto x = Ops::BroadcastI8(input + r * stride);
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+      sums[r][p] = Ops::MultiplyAddI8(sums[r][p], x, w[p]);
     }
   }
 }
@@ -119,9 +148,8 @@ inline int ColumnsOf(const LinearTile& tile, int64_t panel) {
 template <Format kFormat, int kRows, int kPanels>
 NEMOTRON_INLINE void RegisterTile(const LinearTile& tile, int64_t row, int64_t panel, int64_t apart,
                                   const Block& block) {
-  using Element = std::conditional_t<kFormat == Format::kF32, float, uint16_t>;
   constexpr int64_t kStep = StepOf(kFormat);
-  const auto* input = static_cast<const Element*>(tile.input) + row * tile.input_stride;
+  const auto* input = static_cast<const ElementOf<kFormat>*>(tile.input) + row * tile.input_stride;
   const char* weights = block.weights + panel * block.panel_bytes;
   const bool goes_on = block.k_begin != 0 || tile.accumulate;
   typename Ops::Vector sums[kRows][kPanels];
@@ -160,13 +188,22 @@ NEMOTRON_INLINE void RegisterTile(const LinearTile& tile, int64_t row, int64_t p
 }
 
 /// Applies the epilogue to finished sums, which are still in L1.
-inline void Finish(const LinearTile& tile, int64_t first_row, int64_t num_rows) {
+template <Format kFormat>
+void Finish(const LinearTile& tile, int64_t first_row, int64_t num_rows) {
   const Epilogue& epilogue = tile.epilogue;
   for (int64_t row = first_row; row < first_row + num_rows; ++row) {
+    int32_t offset = 0;
+    if constexpr (kFormat == Format::kI8) {
+      std::memcpy(&offset, static_cast<const int8_t*>(tile.input) + row * tile.input_stride + tile.depth, 4);
+      offset *= kI8PanelOffset;
+    }
     for (int64_t panel = 0; panel < tile.num_panels; ++panel) {
       const int64_t column = panel * kPanelRows;
       const int n = ColumnsOf(tile, panel);
       typename Ops::Vector y = Ops::Load(OutputOf(tile, row, panel), n);
+      if constexpr (kFormat == Format::kI8) {
+        y = Ops::FloatOfI32(y, offset);
+      }
       if (epilogue.weight_scale != nullptr) {
         auto scale = epilogue.scale_per_column ? Ops::Load(epilogue.weight_scale + column, n)
                                                : Ops::Fill(*epilogue.weight_scale);
@@ -209,8 +246,8 @@ void RowTile(const LinearTile& tile, int64_t row, const Block& block) {
   for (; panel < tile.num_panels; ++panel) {
     RegisterTile<kFormat, kRows, 1>(tile, row, panel, 1, block);
   }
-  if (block.k_end == tile.depth && !tile.epilogue.is_empty()) {
-    Finish(tile, row, kRows);
+  if (block.k_end == tile.depth && (kFormat == Format::kI8 || !tile.epilogue.is_empty())) {
+    Finish<kFormat>(tile, row, kRows);
   }
 }
 
@@ -251,10 +288,10 @@ inline void DecodeBlock(Block& block, int64_t num_panels, char* decoded) {
   for (int64_t panel = 0; panel < num_panels; ++panel) {
     const char* from = block.weights + panel * block.panel_bytes;
     for (char* to = decoded + panel * panel_bytes; to < decoded + (panel + 1) * panel_bytes; to += 128, from += 64) {
-      typename Ops::BF16Vector first, second;
+      typename Ops::WordVector first, second;
       Ops::DecodeF8(from, first, second);
-      Ops::StoreBF16(to, first);
-      Ops::StoreBF16(to + 64, second);
+      Ops::StoreWords(to, first);
+      Ops::StoreWords(to + 64, second);
     }
   }
   block.weights = decoded;
@@ -307,6 +344,7 @@ void RunBF16(const LinearTile& tile) {
   tile.low_offset == 0 ? RunTileOf<Format::kBF16>(tile) : RunTileOf<Format::kSplitBF16>(tile);
 }
 void RunF8(const LinearTile& tile) { RunTileOf<Format::kF8>(tile); }
+void RunI8(const LinearTile& tile) { RunTileOf<Format::kI8>(tile); }
 
 void RoundToBF16(const float* input, int64_t size, uint16_t* output) {
   for (int64_t i = 0; i < size; ++i) {
@@ -318,6 +356,14 @@ void DecodeF8(const uint8_t* input, int64_t size, uint16_t* output) {
   for (int64_t i = 0; i < size; ++i) {  // a BF16 has bits to spare
     output[i] = static_cast<uint16_t>(std::bit_cast<uint32_t>(F8E4M3ToF32(input[i])) >> 16);
   }
+}
+
+int32_t SumI8(const int8_t* input, int64_t size) {
+  int32_t sum = 0;
+  for (int64_t i = 0; i < size; ++i) {
+    sum += input[i];
+  }
+  return sum;
 }
 
 #undef NEMOTRON_INLINE

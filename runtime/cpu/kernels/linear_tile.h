@@ -34,7 +34,9 @@ struct Epilogue {
 
 /// A block of y = epilogue(x * W^T) for a run of panels of W (runtime/plan/layout.h) and a run of rows of x.
 struct LinearTile {
-  const void* input;  ///< rows of BF16 (for BF16 and F8E4M3 panels) or F32, padded with zeros to the depth of a panel
+  /// Rows of BF16 (for BF16 and F8E4M3 panels), F32 or I8, padded with zeros to the depth of a panel; behind a row of
+  /// I8 lies an int32, the sum of its numbers.
+  const void* input;
   int64_t input_stride;  ///< elements between rows
   int64_t low_offset;    ///< BF16: elements from a row to the second number of each of its sums; 0: there is none
   const void* panels;    ///< first panel of the run
@@ -46,23 +48,25 @@ struct LinearTile {
   int64_t output_row_bytes;
   int64_t num_columns;         ///< at most 16 * num_panels; columns past it are not written
   Epilogue epilogue;           ///< of the first row and the first column of the run
-  bool accumulate = false;     ///< sums go on from what `output` holds; else from zero
+  bool accumulate = false;     ///< sums go on from what `output` holds, not of I8; else from zero
   const void* next = nullptr;  ///< panels to fetch meanwhile, as many as these; null: those that follow in memory
 };
 
 /// The matrix kernels of one instruction set. Every output is one chain of multiply-adds over k in ascending order
 /// (BF16: over pairs of k), whatever the numbers of rows and panels. F8E4M3 is decoded to BF16, exactly, and multiplied
-/// in the chain of BF16.
+/// in the chain of BF16. Sums of I8 are int32, exact, and rounded to F32 once: equal bits on every instruction set.
 struct LinearKernels {
   void (*f32)(const LinearTile&);
   void (*bf16)(const LinearTile&);
   void (*f8)(const LinearTile&);
+  void (*i8)(const LinearTile&);
   void (*round_to_bf16)(const float* input, int64_t size, uint16_t* output);  ///< nearest even
   void (*decode_f8)(const uint8_t* input, int64_t size, uint16_t* output);    ///< E4M3 to BF16, exactly
+  int32_t (*sum_i8)(const int8_t* input, int64_t size);
 
   /// `tile` with panels of `dtype`.
   void Run(DType dtype, const LinearTile& tile) const {
-    (dtype == DType::kBF16 ? bf16 : dtype == DType::kF8E4M3 ? f8 : f32)(tile);
+    (dtype == DType::kBF16 ? bf16 : dtype == DType::kF8E4M3 ? f8 : dtype == DType::kI8 ? i8 : f32)(tile);
   }
 };
 

@@ -117,7 +117,7 @@ PreparedOr PrepareMoeRoute(const DispatchArguments& arguments) {
   route->num_experts = weight.shape[0];
   route->correction_bias = args.Vector("correction_bias", route->num_experts);
   route->num_picks = args.Size("num_experts_per_tok");
-  route->indices = args.Output("indices", route->num_picks, DType::kI32);
+  route->indices = args.Output("indices", route->num_picks, {DType::kI32});
   route->weights = args.Output("weights", route->num_picks);
   route->n_group = args.Size("n_group");
   route->topk_group = args.Size("topk_group");

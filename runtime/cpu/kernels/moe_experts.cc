@@ -17,7 +17,7 @@ struct ExpertMatrices {
   WeightArgument weight;
   int64_t n = 1, k = 1;
   bool split_input = false;
-  bool quantize_input = false;         // to E4M3
+  bool quantize_input = false;         // to the dtype of the weight
   const float* input_scale = nullptr;  // [E], of quantized inputs; nullptr: each row has its own
   const float* scale = nullptr;        // [E, scale_columns]; nullptr: F32 or BF16 matrices
   int64_t scale_columns = 1;           // 1 or n
@@ -42,7 +42,8 @@ struct ExpertMatrices {
     if (!quantize_input) {
       return Of(expert).PrepareInput(row, prepared);
     }
-    *row_scale = QuantizeRow(row, k, input_scale != nullptr ? std::optional(input_scale[expert]) : std::nullopt, codes);
+    *row_scale = QuantizeRow(row, k, input_scale != nullptr ? std::optional(input_scale[expert]) : std::nullopt,
+                             weight.dtype, codes);
     Of(expert).PrepareInput(codes, prepared);
   }
 };
@@ -90,7 +91,7 @@ class MoeExperts : public PreparedDispatch {
     int64_t first;       // [E + 1] first row of each expert
     int64_t rows;        // [T * k] row of each pick
     int64_t row_scales;  // [T * k] of a row of the product at hand
-    int64_t codes;       // a row of E4M3 a thread
+    int64_t codes;       // a row of codes a thread
     int64_t inputs;      // [T * k] prepared rows of the product at hand
     int64_t hidden;      // [T * k, F]
     int64_t result;      // [T * k, K]
@@ -188,7 +189,7 @@ std::unique_ptr<MoeExperts> ReadExperts(ArgumentReader& args, const DispatchArgu
   moe->input = args.Input("input");
   const int64_t width = moe->input.columns;
   moe->output = args.Output("output", width);
-  moe->indices = args.Input("indices", -1, DType::kI32);
+  moe->indices = args.Input("indices", -1, {DType::kI32});
   moe->num_picks = moe->indices.columns;
   moe->weights = args.Input("weights", moe->num_picks);
   for (const BufferArgument* buffer : {&moe->input, &moe->output, &moe->indices, &moe->weights}) {
@@ -231,10 +232,15 @@ PreparedOr PrepareMoeExperts(const DispatchArguments& arguments) {
 
 PreparedOr PrepareScaledMoeExperts(const DispatchArguments& arguments) {
   ArgumentReader args("cpu.scaled_moe_experts", arguments);
-  auto moe = ReadExperts(args, arguments, {DType::kF8E4M3});
+  auto moe = ReadExperts(args, arguments, {DType::kF8E4M3, DType::kI8});
   const std::string activations = args.String("activations");
-  args.Check(activations == "e4m3" || activations == "bf16", "activations is '{}', expected e4m3 or bf16", activations);
-  moe->up.quantize_input = moe->down.quantize_input = activations == "e4m3";
+  const bool is_i8 = moe->up.weight.dtype == DType::kI8;
+  args.Check(activations == (is_i8 ? "i8" : "e4m3") || (activations == "bf16" && !is_i8),
+             "activations is '{}' with matrices of {}, expected {}", activations, DTypeName(moe->up.weight.dtype),
+             is_i8 ? "i8" : "e4m3 or bf16");
+  CheckDepth(args, "up", moe->up.weight);
+  CheckDepth(args, "down", moe->down.weight);
+  moe->up.quantize_input = moe->down.quantize_input = activations != "bf16";
   ReadScales(args, "up", moe->num_experts, moe->up);
   ReadScales(args, "down", moe->num_experts, moe->down);
   RETURN_IF_ERROR(args.Finish());

@@ -1,5 +1,5 @@
 // RMSNorm, LayerNorm, each with a fused residual add, and the grouped gated RMSNorm. Bound by memory (L2): a row is
-// read twice and written once. Sums in F32. The first two may quantize a row to E4M3 while it is in L1.
+// read twice and written once. Sums in F32. The first two may quantize a row while it is in L1.
 #include <algorithm>
 
 #include "runtime/cpu/kernels/argument_reader.h"
@@ -107,7 +107,8 @@ class Norm : public PreparedDispatch {
       }
       auto* row = reinterpret_cast<float*>(step.scratch + thread * RowBytes());
       Normalize(step, u, row);
-      *step.At<float>(scale, u) = QuantizeRow(row, output.columns, scaling.scale, step.At<uint8_t>(output, u));
+      *step.At<float>(scale, u) =
+          QuantizeRow(row, output.columns, scaling.scale, output.dtype, step.At<uint8_t>(output, u));
     });
   }
 
@@ -135,7 +136,7 @@ PreparedOr PrepareNorm(std::string_view name, const DispatchArguments& arguments
   auto norm = std::make_unique<Norm>();
   norm->kind = kind;
   norm->num_threads = arguments.num_threads;
-  norm->output = args.Output("output", -1, kind.quantize ? DType::kF8E4M3 : DType::kF32);
+  norm->output = kind.quantize ? args.Output("output", -1, {DType::kF8E4M3, DType::kI8}) : args.Output("output");
   const int64_t columns = norm->output.columns;
   bool same_space = true;
   if (kind.add) {

@@ -1,8 +1,10 @@
-// Activations to E4M3 with a scale a row. Bound by memory (L2): a row is read twice, or once with a static scale.
+// Activations to codes of 8 bits with a scale a row. Bound by memory (L2): a row is read twice, or once with a static
+// scale.
 #include "runtime/cpu/kernels/quantize.h"
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "runtime/cpu/kernels/for_rows.h"
 #include "runtime/cpu/kernels/kernels.h"
@@ -36,18 +38,35 @@ float AbsoluteMaximum(const float* row, int64_t size, bool relu2) {
   return hn::GetLane(hn::MaxOfLanes(kFloats, maximum));
 }
 
-void QuantizeElements(const float* row, int64_t size, float scale, uint8_t* output, bool relu2) {
+/// `encode(quotients, i, output)` stores the codes of kLanes numbers, from element i on.
+template <typename Encode>
+HWY_INLINE void EncodeQuotients(const float* row, int64_t size, float scale, uint8_t* output, bool relu2,
+                                const Encode& encode) {
   const FloatVector scales = hn::Set(kFloats, scale);
   ForVectors(size, [&](int64_t i, int64_t n) {
     const FloatVector quotients = hn::Div(ActivatedUpTo(row + i, n, relu2), scales);
     if (n >= kLanes) {
-      EncodeE4M3(quotients, output + i);
+      encode(quotients, output + i);
     } else {
       HWY_ALIGN uint8_t padded[kLanes];
-      EncodeE4M3(quotients, padded);
+      encode(quotients, padded);
       std::memcpy(output + i, padded, n);
     }
   });
+}
+
+void EncodeRowE4M3(const float* row, int64_t size, float scale, uint8_t* output, bool relu2) {
+  EncodeQuotients(row, size, scale, output, relu2, [](FloatVector v, uint8_t* codes) { EncodeE4M3(v, codes); });
+}
+
+/// Whether there is a NaN.
+bool EncodeRowI8(const float* row, int64_t size, float scale, uint8_t* output, bool relu2) {
+  FloatVector nans = hn::Zero(kFloats);  // each lane 0 until it has seen one
+  EncodeQuotients(row, size, scale, output, relu2, [&](FloatVector v, uint8_t* codes) {
+    nans = hn::Add(nans, hn::IfThenZeroElse(hn::Eq(v, v), v));
+    EncodeI8(v, codes);
+  });
+  return std::isnan(hn::GetLane(hn::SumOfLanes(kFloats, nans)));
 }
 
 }  // namespace HWY_NAMESPACE
@@ -58,11 +77,17 @@ HWY_AFTER_NAMESPACE();
 namespace nemotron::runtime::cpu {
 
 HWY_EXPORT(AbsoluteMaximum);
-HWY_EXPORT(QuantizeElements);
+HWY_EXPORT(EncodeRowE4M3);
+HWY_EXPORT(EncodeRowI8);
 
-float QuantizeRow(const float* row, int64_t size, std::optional<float> fixed, uint8_t* output, bool relu2) {
-  const float scale = fixed ? *fixed : F8E4M3Scale(HWY_DYNAMIC_DISPATCH(AbsoluteMaximum)(row, size, relu2));
-  HWY_DYNAMIC_DISPATCH(QuantizeElements)(row, size, scale, output, relu2);
+float QuantizeRow(const float* row, int64_t size, std::optional<float> fixed, DType dtype, uint8_t* output,
+                  bool relu2) {
+  const float scale = fixed ? *fixed : CodeScale(dtype, HWY_DYNAMIC_DISPATCH(AbsoluteMaximum)(row, size, relu2));
+  if (dtype == DType::kI8) {
+    const bool has_nan = HWY_DYNAMIC_DISPATCH(EncodeRowI8)(row, size, scale, output, relu2);
+    return has_nan ? std::numeric_limits<float>::quiet_NaN() : scale;
+  }
+  HWY_DYNAMIC_DISPATCH(EncodeRowE4M3)(row, size, scale, output, relu2);
   return scale;
 }
 
@@ -97,8 +122,8 @@ class Quantize : public PreparedDispatch {
     const int64_t units = step.units(input.space);
     const std::optional<float> fixed = scaling.scaling == Scaling::kStep ? StepScale(step, units) : scaling.scale;
     ForRows(step, units, [&](int64_t u) {
-      *step.At<float>(scale, u) =
-          QuantizeRow(step.At<const float>(input, u), input.columns, fixed, step.At<uint8_t>(output, u), relu2);
+      *step.At<float>(scale, u) = QuantizeRow(step.At<const float>(input, u), input.columns, fixed, output.dtype,
+                                              step.At<uint8_t>(output, u), relu2);
     });
   }
 
@@ -108,7 +133,7 @@ class Quantize : public PreparedDispatch {
     ForRows(step, units, [&](int64_t u) {
       maxima[u] = HWY_DYNAMIC_DISPATCH(AbsoluteMaximum)(step.At<const float>(input, u), input.columns, relu2);
     });
-    return F8E4M3Scale(units == 0 ? 0.0f : *std::max_element(maxima, maxima + units));
+    return CodeScale(output.dtype, units == 0 ? 0.0f : *std::max_element(maxima, maxima + units));
   }
 };
 
@@ -118,7 +143,7 @@ PreparedOr PrepareQuantize(const DispatchArguments& arguments) {
   ArgumentReader args("cpu.quantize", arguments);
   auto quantize = std::make_unique<Quantize>();
   quantize->input = args.Input("input");
-  quantize->output = args.Output("output", quantize->input.columns, DType::kF8E4M3);
+  quantize->output = args.Output("output", quantize->input.columns, {DType::kF8E4M3, DType::kI8});
   quantize->scale = args.Output("scale", 1);
   args.Check(quantize->input.space == quantize->output.space && quantize->input.space == quantize->scale.space,
              "input and outputs count different things");

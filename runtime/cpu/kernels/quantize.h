@@ -19,9 +19,11 @@ struct ScalingArgument {
 };
 ScalingArgument ReadScaling(ArgumentReader& args, bool has_step);
 
-/// output = e4m3(row / scale): an IEEE division, then rounding to nearest even. The scale, which is returned, is
-/// `fixed`, or that of the row's absolute maximum, in which NaNs do not count. `relu2`: of relu2 of the row.
-float QuantizeRow(const float* row, int64_t size, std::optional<float> fixed, uint8_t* output, bool relu2 = false);
+/// output = code(row / scale), of F8E4M3 or I8: an IEEE division, then rounding to nearest even. The scale, which is
+/// returned, is `fixed`, or that of the row's absolute maximum, in which NaNs do not count. `relu2`: of relu2 of the
+/// row. I8 has no NaN: a row with one, which E4M3 keeps in its place, gets the scale NaN.
+float QuantizeRow(const float* row, int64_t size, std::optional<float> fixed, DType dtype, uint8_t* output,
+                  bool relu2 = false);
 
 }  // namespace nemotron::runtime::cpu
 

@@ -124,6 +124,13 @@ HWY_INLINE void EncodeE4M3(FloatVector v, uint8_t* p) {
   hn::StoreU(hn::DemoteTo(Bytes(), hn::BitCast(hn::RebindToSigned<Words>(), code)), Bytes(), p);
 }
 
+/// Rounds kLanes floats to signed bytes: nearest even, saturating at 127; a NaN becomes 0.
+HWY_INLINE void EncodeI8(FloatVector v, uint8_t* p) {
+  const FloatVector kept = hn::Min(hn::Max(v, hn::Set(kFloats, -127.0f)), hn::Set(kFloats, 127.0f));
+  const auto rounded = hn::NearestInt(hn::IfThenElseZero(hn::Eq(v, v), kept));
+  hn::StoreU(hn::BitCast(Bytes(), hn::DemoteTo(hn::RebindToSigned<Bytes>(), rounded)), Bytes(), p);
+}
+
 /// x * sigmoid(x). Highway's exponential is valid up to 104; above 88 the result is below 1e-36 anyway.
 HWY_INLINE FloatVector Silu(FloatVector x) {
   const FloatVector exponent = hn::Min(hn::Neg(x), hn::Set(kFloats, 88.0f));

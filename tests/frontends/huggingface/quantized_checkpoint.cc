@@ -53,7 +53,7 @@ void QuantizeModule(TensorMap* tensors, const std::string& module, const Format&
     maximum = std::max(maximum, std::abs(values[i]));
   }
   for (float& maximum : maxima) {
-    maximum = runtime::F8E4M3Scale(maximum);
+    maximum = runtime::CodeScale(runtime::DType::kF8E4M3, maximum);
   }
   std::vector<int64_t> shape;
   if (format.per_row) {

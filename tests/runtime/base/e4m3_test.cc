@@ -73,11 +73,15 @@ TEST_F(E4M3Test, RoundsFloatsAtAndAroundEveryNumberAndMiddle) {
   }
 }
 
-TEST(F8E4M3ScaleTest, MapsTheMaximumAndNeverVanishes) {
-  EXPECT_EQ(F8E4M3Scale(448.0f), 1.0f);
-  EXPECT_EQ(F8E4M3Scale(1.0f), 1.0f / 448.0f);
-  EXPECT_EQ(F8E4M3Scale(0.0f), 0x1p-126f);
-  EXPECT_EQ(F8E4M3Scale(1e-40f), 0x1p-126f);
+TEST(CodeScaleTest, MapsTheMaximumAndNeverVanishes) {
+  EXPECT_EQ(CodeScale(DType::kF8E4M3, 448.0f), 1.0f);
+  EXPECT_EQ(CodeScale(DType::kF8E4M3, 1.0f), 1.0f / 448.0f);
+  EXPECT_EQ(CodeScale(DType::kI8, 127.0f), 1.0f);
+  EXPECT_EQ(CodeScale(DType::kI8, 1.0f), 1.0f / 127.0f);
+  for (DType dtype : {DType::kF8E4M3, DType::kI8}) {
+    EXPECT_EQ(CodeScale(dtype, 0.0f), 0x1p-126f);
+    EXPECT_EQ(CodeScale(dtype, 1e-40f), 0x1p-126f);
+  }
 }
 
 }  // namespace

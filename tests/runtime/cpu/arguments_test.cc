@@ -436,7 +436,7 @@ TEST(Relations, OfF8AreChecked) {
     EXPECT_EQ(error(kernel, [](KernelFixture& f) { f.Text("scaling", "token"); }),
               kernel + ": scale is 0.5 with scaling 'token', expected 0");
     EXPECT_EQ(error(kernel, [](KernelFixture& f) { f.Output("output", 8); }),
-              kernel + ": output 'output' is f32, expected f8e4m3");
+              kernel + ": output 'output' is f32, expected f8e4m3 or i8");
     EXPECT_EQ(error(kernel, [](KernelFixture& f) { f.Output("scale", 8); }),
               kernel + ": output 'scale' has 8 columns, expected 1");
   }
@@ -447,13 +447,33 @@ TEST(Relations, OfF8AreChecked) {
   EXPECT_EQ(error("cpu.scaled_matmul", [](KernelFixture& f) { f.Vector("weight_scale", Random(4, 1)); }),
             "cpu.scaled_matmul: weight 'weight_scale' is [4], expected [1] or [5]");
   EXPECT_EQ(error("cpu.scaled_matmul", [](KernelFixture& f) { f.Input("input", 8); }),
-            "cpu.scaled_matmul: input 'input' is f32, expected f8e4m3");
+            "cpu.scaled_matmul: input 'input' is f32, expected f8e4m3 or i8");
   EXPECT_EQ(error("cpu.scaled_matmul", [](KernelFixture& f) { f.Input("input_scale", 1, DType::kF32, Space::kRow); }),
             "cpu.scaled_matmul: input and input_scale count different things");
   EXPECT_EQ(error("cpu.scaled_matmul", [](KernelFixture& f) { f.arguments.weights["weight"].dtype = DType::kBF16; }),
             "cpu.scaled_matmul: weight 'weight' is bf16, expected f8e4m3");
   EXPECT_EQ(error("cpu.scaled_moe_experts", [](KernelFixture& f) { f.Text("activations", "f32"); }),
-            "cpu.scaled_moe_experts: activations is 'f32', expected e4m3 or bf16");
+            "cpu.scaled_moe_experts: activations is 'f32' with matrices of f8e4m3, expected e4m3 or bf16");
+  EXPECT_EQ(error("cpu.scaled_matmul", [](KernelFixture& f) { f.arguments.weights["weight"].dtype = DType::kI8; }),
+            "cpu.scaled_matmul: weight 'weight' is i8, expected f8e4m3");
+  EXPECT_EQ(error("cpu.scaled_matmul", [](KernelFixture& f) { f.arguments.inputs["input"].dtype = DType::kI8; }),
+            "cpu.scaled_matmul: weight 'weight' is f8e4m3, expected i8");
+  for (const std::string activations : {"e4m3", "bf16"}) {
+    EXPECT_EQ(error("cpu.scaled_moe_experts",
+                    [&](KernelFixture& f) {
+                      f.Text("activations", activations);
+                      f.arguments.weights["up"].dtype = f.arguments.weights["down"].dtype = DType::kI8;
+                    }),
+              fmt::format("cpu.scaled_moe_experts: activations is '{}' with matrices of i8, expected i8", activations));
+  }
+  EXPECT_EQ(error("cpu.scaled_moe_experts",
+                  [](KernelFixture& f) {
+                    f.arguments.weights["up"].dtype = f.arguments.weights["down"].dtype = DType::kI8;
+                    f.arguments.weights["up"].shape.back() = kMaxI8Depth + 1;
+                    f.arguments.weights["down"].shape[1] = kMaxI8Depth + 1;
+                    f.Input("input", kMaxI8Depth + 1).Output("output", kMaxI8Depth + 1).Text("activations", "i8");
+                  }),
+            "cpu.scaled_moe_experts: weight 'up' has 132105 inputs of i8, expected at most 132104: sums have 32 bits");
   EXPECT_EQ(error("cpu.scaled_moe_experts", [](KernelFixture& f) { f.Text("activations", "bf16"); }),
             "cpu.scaled_moe_experts: has no weight 'down_input_scale'");
   EXPECT_EQ(error("cpu.scaled_moe_experts",

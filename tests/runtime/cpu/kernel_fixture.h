@@ -106,6 +106,9 @@ class KernelFixture {
       const int64_t index = layout == Layout::kPanel ? PanelElementIndex(dtype, k, row, column) : row * k + column;
       std::byte* to = base + i / (n * k) * bytes + index * SizeOf(dtype);
       StoreAs(dtype, values[i], to);
+      if (layout == Layout::kPanel && dtype == DType::kI8) {
+        *to ^= std::byte{kI8PanelOffset};
+      }
     }
     arguments.weights[name] = {dtype, layout, shape, {base, static_cast<size_t>(matrices * bytes)}};
     return *this;
@@ -230,17 +233,17 @@ class KernelFixture {
 
   static void StoreAs(DType dtype, float value, std::byte* to) {
     const uint16_t bf16 = F32ToBF16(value);
-    const uint8_t f8 = F32ToF8E4M3(value);
+    const uint8_t code = F32ToCode(dtype, value);
     const int32_t integer = dtype == DType::kI32 ? static_cast<int32_t>(value) : 0;
-    const void* from = dtype == DType::kBF16     ? static_cast<const void*>(&bf16)
-                       : dtype == DType::kF8E4M3 ? static_cast<const void*>(&f8)
-                       : dtype == DType::kI32    ? static_cast<const void*>(&integer)
-                                                 : &value;
+    const void* from = dtype == DType::kBF16  ? static_cast<const void*>(&bf16)
+                       : IsCode(dtype)        ? static_cast<const void*>(&code)
+                       : dtype == DType::kI32 ? static_cast<const void*>(&integer)
+                                              : &value;
     std::memcpy(to, from, SizeOf(dtype));
   }
   static float LoadAs(DType dtype, const std::byte* from) {
-    if (dtype == DType::kF8E4M3) {
-      return F8E4M3ToF32(static_cast<uint8_t>(*from));
+    if (IsCode(dtype)) {
+      return CodeToF32(dtype, static_cast<uint8_t>(*from));
     }
     int32_t integer;
     float value;

@@ -145,8 +145,16 @@ TEST_P(MoeTest, Experts) {
 
 using reference::ScaledExperts;
 
+/// How experts are quantized: what their matrices are of, and whether their inputs are.
+struct Quantization {
+  DType dtype;
+  bool inputs;
+};
+constexpr Quantization kQuantizations[] = {{DType::kF8E4M3, false}, {DType::kF8E4M3, true}, {DType::kI8, true}};
+
 /// Experts with random matrices; with `rich` a scale an output, and inputs have static scales.
-ScaledExperts MakeScaledExperts(int64_t experts, int64_t width, int64_t expert_width, bool quantize, bool rich) {
+ScaledExperts MakeScaledExperts(int64_t experts, int64_t width, int64_t expert_width, Quantization quantization,
+                                bool rich) {
   const auto positive = [](int64_t size, uint32_t seed, float mean) {
     Floats values = Random(size, seed, 0.1f);
     for (float& value : values) {
@@ -154,9 +162,10 @@ ScaledExperts MakeScaledExperts(int64_t experts, int64_t width, int64_t expert_w
     }
     return values;
   };
-  ScaledExperts made{experts, width, expert_width, {}, {}, {}, {}, quantize, {}, {}};
-  made.up = reference::RoundToF8(Random(experts * expert_width * width, 2, 100));
-  made.down = reference::RoundToF8(Random(experts * expert_width * width, 3, 100));
+  const auto [dtype, quantize] = quantization;
+  ScaledExperts made{experts, width, expert_width, {}, {}, {}, {}, quantize, {}, {}, dtype};
+  made.up = reference::RoundToCodes(Random(experts * expert_width * width, 2, 100), dtype);
+  made.down = reference::RoundToCodes(Random(experts * expert_width * width, 3, 100), dtype);
   made.up_scales = positive(experts * (rich ? expert_width : 1), 4, 0.01f / std::sqrt(static_cast<float>(width)));
   made.down_scales = positive(experts * (rich ? width : 1), 5, 0.01f / std::sqrt(static_cast<float>(expert_width)));
   if (quantize && rich) {
@@ -170,8 +179,8 @@ KernelFixture MakeKernel(const ScaledExperts& experts, int64_t picks, int64_t ma
   const int64_t e = experts.experts, k = experts.width, f = experts.expert_width;
   KernelFixture kernel("cpu.scaled_moe_experts", max_tokens, threads);
   kernel.Input("input", k).Input("indices", picks, DType::kI32).Input("weights", picks).Output("output", k);
-  kernel.Weight("up", {e, f, k}, experts.up, DType::kF8E4M3, Layout::kPanel);
-  kernel.Weight("down", {e, k, f}, experts.down, DType::kF8E4M3, Layout::kPanel);
+  kernel.Weight("up", {e, f, k}, experts.up, experts.dtype, Layout::kPanel);
+  kernel.Weight("down", {e, k, f}, experts.down, experts.dtype, Layout::kPanel);
   const auto scales = [&](const std::string& name, const Floats& values) {
     kernel.Weight(name, {e, static_cast<int64_t>(values.size()) / e}, values, DType::kF32, Layout::kRowMajor);
   };
@@ -183,7 +192,7 @@ KernelFixture MakeKernel(const ScaledExperts& experts, int64_t picks, int64_t ma
   if (!experts.down_input_scales.empty()) {
     kernel.Vector("down_input_scale", experts.down_input_scales);
   }
-  return std::move(kernel.Text("activations", experts.quantize ? "e4m3" : "bf16"));
+  return std::move(kernel.Text("activations", experts.dtype == DType::kI8 ? "i8" : experts.quantize ? "e4m3" : "bf16"));
 }
 
 TEST_P(MoeTest, ScaledExperts) {
@@ -198,12 +207,13 @@ TEST_P(MoeTest, ScaledExperts) {
                                                                                    {20, 8, 2, 48, 33},
                                                                                    {3, 64, 2, 48, 32},
                                                                                    {40, 2, 1, 35, 1041}}) {
-    for (bool quantize : {false, true}) {
+    for (Quantization quantization : kQuantizations) {
       for (bool rich : {false, true}) {
-        const std::string what = fmt::format("T {} E {} k {} K {} F {} quantize {} rich {}", tokens, count, picks,
-                                             width, expert_width, quantize, rich);
+        const bool quantize = quantization.inputs;
+        const std::string what = fmt::format("T {} E {} k {} K {} F {} {} quantize {} rich {}", tokens, count, picks,
+                                             width, expert_width, DTypeName(quantization.dtype), quantize, rich);
         const Floats x = Random(tokens * width, 1);
-        const ScaledExperts experts = MakeScaledExperts(count, width, expert_width, quantize, rich);
+        const ScaledExperts experts = MakeScaledExperts(count, width, expert_width, quantization, rich);
         const reference::Routing routing =
             reference::MoeRoute(x, Random(count * width, 8), Floats(count, 0.0f), width, {count, picks});
         KernelFixture kernel = MakeKernel(experts, picks, tokens, 2);
@@ -245,8 +255,8 @@ Floats MultiplyAlone(const ScaledExperts& experts, const Floats& row, int64_t e,
     EXPECT_TRUE(status.ok()) << status.message();
   };
   KernelFixture matmul("cpu.scaled_matmul", 1);
-  matmul.Input("input", k, experts.quantize ? DType::kF8E4M3 : DType::kF32).Output("output", n);
-  matmul.Weight("weight", {n, k}, part(up ? experts.up : experts.down), DType::kF8E4M3, Layout::kPanel);
+  matmul.Input("input", k, experts.quantize ? experts.dtype : DType::kF32).Output("output", n);
+  matmul.Weight("weight", {n, k}, part(up ? experts.up : experts.down), experts.dtype, Layout::kPanel);
   matmul.Vector("weight_scale", part(up ? experts.up_scales : experts.down_scales));
   matmul.Text("activation", up ? "relu2" : "none");
   TestSequence sequence = matmul.NewSequence();
@@ -256,7 +266,7 @@ Floats MultiplyAlone(const ScaledExperts& experts, const Floats& row, int64_t e,
   } else {
     const Floats& scales = up ? experts.up_input_scales : experts.down_input_scales;
     KernelFixture quantize("cpu.quantize", 1);
-    quantize.Input("input", k).Output("output", k, DType::kF8E4M3).Output("scale", 1).Text("activation", "none");
+    quantize.Input("input", k).Output("output", k, experts.dtype).Output("scale", 1).Text("activation", "none");
     quantize.Text("scaling", scales.empty() ? "token" : "static").Float("scale", scales.empty() ? 0 : scales[e]);
     run(quantize);
     quantize.SetInput("input", 0, row);
@@ -277,9 +287,9 @@ TEST_P(MoeTest, ScaledExpertsAreTheirParts) {
   const Floats x = Random(kTokens * kWidth, 1);
   const reference::Routing routing =
       reference::MoeRoute(x, Random(kExperts * kWidth, 8), Floats(kExperts, 0.0f), kWidth, {kExperts, kPicks});
-  for (bool quantize : {false, true}) {
+  for (Quantization quantization : kQuantizations) {
     for (bool rich : {false, true}) {
-      const ScaledExperts experts = MakeScaledExperts(kExperts, kWidth, kExpertWidth, quantize, rich);
+      const ScaledExperts experts = MakeScaledExperts(kExperts, kWidth, kExpertWidth, quantization, rich);
       std::vector<std::vector<Floats>> expected_hidden(kExperts), hidden(kExperts);
       Floats expected(kTokens * kWidth);
       for (int64_t pick = 0; pick < kTokens * kPicks; ++pick) {
@@ -303,7 +313,8 @@ TEST_P(MoeTest, ScaledExpertsAreTheirParts) {
       };
       kernel.expert_hidden = &see;
       EXPECT_EQ(RunTokens(kernel, x, routing, kWidth, kPicks, 0, kTokens), expected);
-      EXPECT_EQ(hidden, expected_hidden) << "quantize " << quantize << " rich " << rich;
+      EXPECT_EQ(hidden, expected_hidden) << DTypeName(quantization.dtype) << " quantize " << quantization.inputs
+                                         << " rich " << rich;
     }
   }
 }

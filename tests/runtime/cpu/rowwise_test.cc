@@ -117,16 +117,18 @@ TEST_P(RowwiseTest, NormsThatQuantize) {
               : std::map<std::string, Floats>{{"input", x}};
       KernelFixture norm = make("cpu." + name, DType::kF32);
       Run(norm, inputs, kTokens);
-      for (const std::string scaling : {"token", "static"}) {
+      const std::pair<DType, std::string> cases[] = {
+          {DType::kF8E4M3, "token"}, {DType::kF8E4M3, "static"}, {DType::kI8, "token"}, {DType::kI8, "static"}};
+      for (const auto& [dtype, scaling] : cases) {
         const double scale = scaling == "static" ? 0.0071 : 0;
         KernelFixture quantize("cpu.quantize");
-        quantize.Input("input", width).Output("output", width, DType::kF8E4M3).Output("scale", 1);
+        quantize.Input("input", width).Output("output", width, dtype).Output("scale", 1);
         quantize.Text("scaling", scaling).Float("scale", scale).Text("activation", "none");
         Run(quantize, {{"input", norm.GetOutput("output", kTokens)}}, kTokens);
-        KernelFixture fused = make("cpu." + name + "_quantize", DType::kF8E4M3);
+        KernelFixture fused = make("cpu." + name + "_quantize", dtype);
         fused.Output("scale", 1).Text("scaling", scaling).Float("scale", scale);
         Run(fused, inputs, kTokens);
-        const std::string what = fmt::format("{} {} D {}", name, scaling, width);
+        const std::string what = fmt::format("{} {} {} D {}", name, DTypeName(dtype), scaling, width);
         EXPECT_EQ(fused.GetOutput("output", kTokens), quantize.GetOutput("output", kTokens)) << what;
         EXPECT_EQ(fused.GetOutput("scale", kTokens), quantize.GetOutput("scale", kTokens)) << what;
         if (add) {

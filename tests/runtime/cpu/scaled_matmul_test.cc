@@ -1,5 +1,7 @@
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <numeric>
 
 #include "runtime/cpu/kernels/linear_tile.h"
 #include "tests/runtime/cpu/kernel_fixture.h"
@@ -12,22 +14,32 @@ using reference::Quantized;
 class ScaledMatmulTest : public EachIsa {};
 INSTANTIATE_TEST_SUITE_P(Isa, ScaledMatmulTest, testing::ValuesIn(Isas()), IsaTestName);
 
-/// A product with everything it takes; without `x.scales` only the weights are E4M3.
+/// A product with everything it takes; without `x.scales` only the weights are codes.
 struct Product {
   int64_t tokens, n, k;
   Quantized x;
   Floats weight, weight_scales, bias;
   bool relu2 = false;
+  DType dtype = DType::kF8E4M3;
 
   Floats Row(int64_t row) const { return Floats(x.values.begin() + row * k, x.values.begin() + (row + 1) * k); }
 };
 
+/// What weights and inputs are of; BF16 inputs are not quantized.
+enum class Form { kE4M3, kE4M3ByBF16, kI8 };
+constexpr Form kForms[] = {Form::kE4M3, Form::kE4M3ByBF16, Form::kI8};
+constexpr const char* NameOf(Form form) {
+  return form == Form::kI8 ? "i8" : form == Form::kE4M3 ? "e4m3" : "e4m3 by bf16";
+}
+
 /// Random numbers; with `extras` a scale an output, a bias and an activation.
-Product MakeProduct(int64_t tokens, int64_t n, int64_t k, bool weight_only, bool extras) {
-  Product product{tokens, n, k, {}, {}, {}, {}, extras};
+Product MakeProduct(int64_t tokens, int64_t n, int64_t k, Form form, bool extras) {
+  const DType dtype = form == Form::kI8 ? DType::kI8 : DType::kF8E4M3;
+  Product product{tokens, n, k, {}, {}, {}, {}, extras, dtype};
   const Floats x = Random(tokens * k, 1);
-  product.x = weight_only ? Quantized{x, {}} : reference::Quantize(x, k, reference::Scaling::kToken, 0, false);
-  product.weight = reference::RoundToF8(Random(n * k, 2, 100));
+  product.x = form == Form::kE4M3ByBF16 ? Quantized{x, {}}
+                                        : reference::Quantize(x, k, reference::Scaling::kToken, 0, false, dtype);
+  product.weight = reference::RoundToCodes(Random(n * k, 2, dtype == DType::kI8 ? 50 : 100), dtype);
   product.weight_scales = Random(extras ? n : 1, 3, 0.01f / std::sqrt(static_cast<float>(k)));
   product.bias = extras ? Random(n, 4) : Floats();
   return product;
@@ -36,12 +48,12 @@ Product MakeProduct(int64_t tokens, int64_t n, int64_t k, bool weight_only, bool
 KernelFixture MakeKernel(const Product& product, int64_t max_tokens, int threads = 2, Space space = Space::kToken) {
   KernelFixture matmul("cpu.scaled_matmul", max_tokens, threads);
   const bool weight_only = product.x.scales.empty();
-  matmul.Input("input", product.k, weight_only ? DType::kF32 : DType::kF8E4M3, space);
+  matmul.Input("input", product.k, weight_only ? DType::kF32 : product.dtype, space);
   if (!weight_only) {
     matmul.Input("input_scale", 1, DType::kF32, space);
   }
   matmul.Output("output", product.n, DType::kF32, space).Vector("weight_scale", product.weight_scales);
-  matmul.Weight("weight", {product.n, product.k}, product.weight, DType::kF8E4M3, Layout::kPanel);
+  matmul.Weight("weight", {product.n, product.k}, product.weight, product.dtype, Layout::kPanel);
   matmul.Text("activation", product.relu2 ? "relu2" : "none");
   if (!product.bias.empty()) {
     matmul.Vector("bias", product.bias);
@@ -67,9 +79,9 @@ Floats RunAll(const Product& product) {
   return RunRows(matmul, product, 0, product.tokens);
 }
 
-/// The kernel's own chain, one rounding after the other. Products of E4M3 with E4M3 or BF16 are exact in F32, so it
-/// does not matter whether they are fused with the additions. VDPBF16PS adds the second product of a pair first (Intel
-/// SDM).
+/// The kernel's own chain, one rounding after the other. Sums of I8 are exact, and rounded once. Products of E4M3 with
+/// E4M3 or BF16 are exact in F32, so it does not matter whether they are fused with the additions. VDPBF16PS adds the
+/// second product of a pair first (Intel SDM).
 Floats Emulate(const Product& product, Isa isa) {
   const bool second_first = isa == Isa::kAvx512Bf16, weight_only = product.x.scales.empty();
   Floats y;
@@ -78,7 +90,12 @@ Floats Emulate(const Product& product, Isa isa) {
     for (int64_t i = 0; i < product.n; ++i) {
       const float* w = product.weight.data() + i * product.k;
       float sum = 0;
-      for (int64_t j = 0; j < product.k; j += 2) {
+      if (product.dtype == DType::kI8) {
+        sum = static_cast<float>(
+            std::inner_product(x.begin(), x.end(), w, int64_t{0}, std::plus<>(),
+                               [](float a, float b) { return static_cast<int64_t>(a) * static_cast<int64_t>(b); }));
+      }
+      for (int64_t j = 0; product.dtype != DType::kI8 && j < product.k; j += 2) {
         const float first = x[j] * w[j], second = j + 1 < product.k ? x[j + 1] * w[j + 1] : 0;
         sum += second_first ? second : first;
         sum += second_first ? first : second;
@@ -108,11 +125,10 @@ constexpr Shape kShapes[] = {{5, 48, 64},   {1, 48, 64},  {2, 48, 64},    {3, 48
 
 TEST_P(ScaledMatmulTest, MatchesTheReference) {
   for (const auto [tokens, n, k] : kShapes) {
-    for (bool weight_only : {false, true}) {
+    for (Form form : kForms) {
       for (bool extras : {false, true}) {
-        const std::string what =
-            fmt::format("T {} N {} K {} weight only {} extras {}", tokens, n, k, weight_only, extras);
-        const Product product = MakeProduct(tokens, n, k, weight_only, extras);
+        const std::string what = fmt::format("T {} N {} K {} {} extras {}", tokens, n, k, NameOf(form), extras);
+        const Product product = MakeProduct(tokens, n, k, form, extras);
         const Floats y = RunAll(product);
         ASSERT_EQ(y, Emulate(product, GetParam())) << what << ", NEMOTRON_TEST_SEED=" << BaseSeed();
         // A chain of k additions of terms that add up to about 1, each rounded to 2^-24 of the sum; the reference
@@ -128,8 +144,8 @@ TEST_P(ScaledMatmulTest, MatchesTheReference) {
 
 TEST_P(ScaledMatmulTest, RowsDoNotDependOnEachOther) {
   constexpr int64_t kTokens = 130, kN = 90, kK = 1102;
-  for (bool weight_only : {false, true}) {
-    const Product product = MakeProduct(kTokens, kN, kK, weight_only, /*extras=*/true);
+  for (Form form : kForms) {
+    const Product product = MakeProduct(kTokens, kN, kK, form, /*extras=*/true);
     const Floats whole = RunAll(product);
     for (int threads : {1, 2, 3}) {
       KernelFixture matmul = MakeKernel(product, kTokens, threads);
@@ -206,17 +222,41 @@ TEST_P(ScaledMatmulTest, InputsDecodeExactly) {
 }
 
 TEST_P(ScaledMatmulTest, NanStaysInItsRow) {
-  for (bool weight_only : {false, true}) {
-    Product product = MakeProduct(19, 33, 70, weight_only, /*extras=*/false);
+  for (Form form : {Form::kE4M3, Form::kE4M3ByBF16}) {
+    Product product = MakeProduct(19, 33, 70, form, /*extras=*/false);
     Floats expected = RunAll(product);
     product.x.values[4 * product.k + 69] = std::numeric_limits<float>::quiet_NaN();
     std::fill_n(expected.begin() + 4 * product.n, product.n, std::numeric_limits<float>::quiet_NaN());
-    ExpectSame(RunAll(product), expected, fmt::format("weight only {}", weight_only));
+    ExpectSame(RunAll(product), expected, NameOf(form));
   }
 }
 
+// The largest sums that 32 bits must hold, of either sign, and one more input, which is refused.
+TEST_P(ScaledMatmulTest, LongestI8Sums) {
+  for (float sign : {1.0f, -1.0f}) {
+    for (int64_t tokens : {1, 9}) {
+      Product product{tokens, 1, kMaxI8Depth, {}, {}, {1}, {}, false, DType::kI8};
+      product.x = {Floats(tokens * kMaxI8Depth, 127), Floats(tokens, 1.0f)};
+      product.weight = Floats(kMaxI8Depth, 127 * sign);
+      EXPECT_EQ(RunAll(product), Floats(tokens, static_cast<float>(sign * 127 * 127 * kMaxI8Depth)));
+    }
+  }
+  Product product{1, 1, kMaxI8Depth + 1, {{}, {1}}, Floats(kMaxI8Depth + 1), {1}, {}, false, DType::kI8};
+  EXPECT_EQ(MakeKernel(product, 1).PrepareError(),
+            "cpu.scaled_matmul: weight 'weight' has 132105 inputs of i8, expected at most 132104: sums have 32 bits");
+}
+
+// A row that has a NaN has the scale NaN (cpu.quantize).
+TEST_P(ScaledMatmulTest, NanScaleOfI8StaysInItsRow) {
+  Product product = MakeProduct(19, 33, 70, Form::kI8, /*extras=*/false);
+  Floats expected = RunAll(product);
+  product.x.scales[4] = std::numeric_limits<float>::quiet_NaN();
+  std::fill_n(expected.begin() + 4 * product.n, product.n, std::numeric_limits<float>::quiet_NaN());
+  ExpectSame(RunAll(product), expected, "i8");
+}
+
 TEST_P(ScaledMatmulTest, RowsSpace) {
-  const Product product = MakeProduct(3, 10, 20, /*weight_only=*/false, /*extras=*/false);
+  const Product product = MakeProduct(3, 10, 20, Form::kE4M3, /*extras=*/false);
   const Floats expected = RunAll(product);
   KernelFixture matmul = MakeKernel(product, 64, 2, Space::kRow);
   ASSERT_TRUE(matmul.Prepare().ok());
@@ -271,7 +311,7 @@ struct AlignedPanels {
 // of the same numbers, to the bit.
 TEST(LinearKernels, SumsOfF8AreThoseOfBF16) {
   constexpr int64_t kN = 40, kK = 1100;
-  Floats weight = reference::RoundToF8(Random(kN * kK, 1, 30));
+  Floats weight = reference::RoundToCodes(Random(kN * kK, 1, 30));
   for (size_t i = 0; i < 127; ++i) {
     weight[7 * i] = F8E4M3ToF32(static_cast<uint8_t>(i));
   }

@@ -104,7 +104,7 @@ TEST(MagnitudeHistogramTest, CountsNoNaN) {
 TEST(MagnitudeHistogramTest, ZerosHaveAScaleToo) {
   const MagnitudeHistogram histogram = HistogramOf({0.0f, -0.0f});
   for (const Method method : {Method::kAmax, Method::kPercentile, Method::kMse}) {
-    EXPECT_EQ(histogram.ChooseScale(method, 99.99), F8E4M3Scale(0));
+    EXPECT_EQ(histogram.ChooseScale(method, 99.99), CodeScale(DType::kF8E4M3, 0));
   }
   EXPECT_EQ(histogram.Percentile(99), 0);
   EXPECT_EQ(histogram.Quantize(1).relative_error, 0);
@@ -114,10 +114,11 @@ TEST(MagnitudeHistogramTest, ChoosesScales) {
   const std::vector<float> values = SomeValues(5000, /*bf16=*/true);
   const MagnitudeHistogram histogram = HistogramOf(values);
   const float widest = histogram.ChooseScale(Method::kAmax, 99);
-  EXPECT_EQ(widest, F8E4M3Scale(histogram.amax()));
+  EXPECT_EQ(widest, CodeScale(DType::kF8E4M3, histogram.amax()));
   EXPECT_EQ(histogram.Quantize(widest).saturated_share, 0);
-  EXPECT_EQ(histogram.ChooseScale(Method::kPercentile, 99), F8E4M3Scale(histogram.Percentile(99)));
-  EXPECT_NEAR(histogram.Quantize(F8E4M3Scale(histogram.Percentile(99))).saturated_share, 0.8 * 0.01, 0.001);
+  EXPECT_EQ(histogram.ChooseScale(Method::kPercentile, 99), CodeScale(DType::kF8E4M3, histogram.Percentile(99)));
+  EXPECT_NEAR(histogram.Quantize(CodeScale(DType::kF8E4M3, histogram.Percentile(99))).saturated_share, 0.8 * 0.01,
+              0.001);
 
   const float chosen = histogram.ChooseScale(Method::kMse, 99);
   int candidates = 0;
@@ -136,7 +137,7 @@ TEST(MagnitudeHistogramTest, MseMovesTheCodesToWhereNumbersAre) {
     MagnitudeHistogram histogram;
     histogram.Add(std::vector<float>(1000, 0.515625f));
     histogram.Add(std::vector<float>(static_cast<size_t>(ones), 1.0f));
-    const float widest = F8E4M3Scale(1), chosen = histogram.ChooseScale(Method::kMse, 0);
+    const float widest = CodeScale(DType::kF8E4M3, 1), chosen = histogram.ChooseScale(Method::kMse, 0);
     if (ones == 1) {
       EXPECT_LT(histogram.Quantize(chosen).error, histogram.Quantize(widest).error / 2);
     } else {

@@ -13,10 +13,11 @@ namespace {
 // The examples of the essay in layout.h.
 static_assert(PanelElementIndex(DType::kBF16, 3, 17, 2) == 98);
 static_assert(PanelElementIndex(DType::kF8E4M3, 3, 17, 2) == 74);
+static_assert(PanelElementIndex(DType::kI8, 3, 17, 2) == 70);
 
 // Every element has a place of its own within the matrix, whose size is what the loader expects of a segment.
 TEST(Layout, PlacesEveryElementOnce) {
-  for (DType dtype : {DType::kF32, DType::kBF16, DType::kF8E4M3}) {
+  for (DType dtype : {DType::kF32, DType::kBF16, DType::kF8E4M3, DType::kI8}) {
     for (int64_t n : {1, 15, 16, 17, 40}) {
       for (int64_t k : {1, 2, 3, 4, 5, 8, 30}) {
         const int64_t bytes = PanelMatrixBytes(dtype, n, k);
