@@ -59,19 +59,32 @@ struct Test {
     }
     return name;
   }
-  /// What one repetition computes and moves.
-  StepCost Cost(const schema::Plan& plan) const {
+  StepShape Shape() const {
     StepShape shape;
     shape.num_sequences = num_sequences;
     shape.num_rows = num_sequences;
     shape.num_tokens = num_sequences * (is_prompt ? num_tokens : 1);
     shape.mean_context = static_cast<double>(depth) + static_cast<double>(num_tokens + 1) / 2;
-    const StepCost step = EstimateCost(plan, shape);
+    return shape;
+  }
+  int64_t NumSteps() const { return is_prompt ? 1 : num_tokens; }
+  /// What one repetition computes and moves.
+  StepCost Cost(const schema::Plan& plan) const {
+    const StepCost step = EstimateCost(plan, Shape());
     StepCost cost;
-    for (int64_t i = 0; i < (is_prompt ? 1 : num_tokens); ++i) {
+    for (int64_t i = 0; i < NumSteps(); ++i) {
       cost += step;
     }
     return cost;
+  }
+  /// What one repetition would take if every dispatch multiplied at the peak of its type.
+  double SecondsAtPeak(const schema::Plan& plan, const cpu::MachinePeak& peak) const {
+    double seconds = 0;
+    for (const schema::Dispatch* dispatch : *plan.program()->dispatches()) {
+      const auto products = static_cast<DType>(ProductType(plan, *dispatch));
+      seconds += EstimateCost(plan, *dispatch, Shape()).flops / cpu::PeakFlops(peak, products);
+    }
+    return seconds * static_cast<double>(NumSteps());
   }
   int64_t Pages() const {
     const int64_t shared = depth / kPageTokens;
@@ -209,13 +222,12 @@ Shares SharesOf(const Measurement& measurement, const schema::Plan& plan) {
   const cpu::MachinePeak& peak = measurement.peak;
   const StepCost cost = measurement.test.Cost(plan);
   const double seconds = measurement.MedianSeconds();
-  const double flops_peak = cpu::PeakFlops(peak, static_cast<DType>(plan.model()->dtype()));
   Shares shares = {.bytes_per_second = cost.bytes() / seconds,
                    .flops_per_second = cost.flops / seconds,
                    .read_share = 0,
                    .flop_share = 0};
   shares.read_share = peak.read_bytes_per_second > 0 ? shares.bytes_per_second / peak.read_bytes_per_second : 0;
-  shares.flop_share = flops_peak > 0 ? shares.flops_per_second / flops_peak : 0;
+  shares.flop_share = peak.f32_flops > 0 ? measurement.test.SecondsAtPeak(plan, peak) / seconds : 0;
   return shares;
 }
 
@@ -360,6 +372,7 @@ int Measure(const Options& options) {
                                    {"threads", (*engine)->num_threads()},
                                    {"read_bytes_per_second", best.read_bytes_per_second},
                                    {"bf16_flops_per_second", best.bf16_flops},
+                                   {"int8_ops_per_second", best.int8_ops},
                                    {"f32_flops_per_second", best.f32_flops},
                                    {"results", results}};
     fmt::print("{}\n", report.dump(2));

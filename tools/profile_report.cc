@@ -122,12 +122,14 @@ json ProfileJson(const Profile& profile, const cpu::MachinePeak& peak) {
 json PeakJson(const cpu::MachinePeak& peak) {
   return {{"read_bytes_per_second", peak.read_bytes_per_second},
           {"bf16_flops_per_second", peak.bf16_flops},
+          {"int8_ops_per_second", peak.int8_ops},
           {"f32_flops_per_second", peak.f32_flops}};
 }
 
 std::string PeakText(const cpu::MachinePeak& peak) {
-  return fmt::format("reads {:.1f} GB/s, dot products {:.0f} GFLOP/s in bf16, {:.0f} in f32",
-                     peak.read_bytes_per_second * 1e-9, peak.bf16_flops * 1e-9, peak.f32_flops * 1e-9);
+  return fmt::format("reads {:.1f} GB/s, dot products {:.0f} GFLOP/s in bf16, {:.0f} in int8, {:.0f} in f32",
+                     peak.read_bytes_per_second * 1e-9, peak.bf16_flops * 1e-9, peak.int8_ops * 1e-9,
+                     peak.f32_flops * 1e-9);
 }
 
 std::string Percent(double share) { return share > 0 ? fmt::format("{:.0f} %", share * 100) : "-"; }

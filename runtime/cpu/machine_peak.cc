@@ -63,13 +63,15 @@ double BestSeconds(const std::function<void()>& work) {
   return best;
 }
 
-/// Multiply-adds of a matrix tile whose operands stay in L1: the register tile at its best. Each thread has operands
+/// Multiply-adds of a register tile whose operands, 28 KiB, stay in L1, for so many k that little is spent before and
+/// after them. Each thread has operands
 /// and a result of its own: on cores that share no cache, threads that write one line take twice as long.
 double MeasureDot(ThreadPool& pool, DType dtype) {
-  constexpr int64_t kRows = 24, kColumns = 48, kDepth = 96, kTasks = 64, kRepeats = 200;
+  constexpr int64_t kRows = 8, kColumns = 48, kTasks = 64, kRepeats = 200;
   constexpr int64_t kOutputBytes = kRows * kColumns * static_cast<int64_t>(sizeof(float));
-  const int64_t weight_bytes = PanelMatrixBytes(dtype, kColumns, kDepth);
-  const int64_t row_bytes = PackedMatrix(dtype, nullptr, kColumns, kDepth).InputRowBytes();
+  const int64_t depth = 512 / SizeOf(dtype);
+  const int64_t weight_bytes = PanelMatrixBytes(dtype, kColumns, depth);
+  const int64_t row_bytes = PackedMatrix(dtype, nullptr, kColumns, depth).InputRowBytes();
   const int64_t thread_bytes = RoundUp64(weight_bytes + kRows * row_bytes + kOutputBytes) + 4096;
   std::vector<std::byte> memory(static_cast<size_t>(pool.num_threads() * thread_bytes + 64));
   std::byte* aligned = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
@@ -78,13 +80,13 @@ double MeasureDot(ThreadPool& pool, DType dtype) {
       std::byte* weights = aligned + thread * thread_bytes;
       std::byte* inputs = weights + weight_bytes;
       auto* output = reinterpret_cast<float*>(inputs + kRows * row_bytes);
-      const PackedMatrix matrix(dtype, weights, kColumns, kDepth);
+      const PackedMatrix matrix(dtype, weights, kColumns, depth);
       for (int i = 0; i < kRepeats; ++i) {
         matrix.Multiply(inputs, kRows, 0, matrix.num_panels(), {}, output, kColumns * 4);
       }
     });
   });
-  return 2.0 * kRows * kColumns * kDepth * kTasks * kRepeats / seconds;
+  return 2.0 * kRows * kColumns * static_cast<double>(depth) * kTasks * kRepeats / seconds;
 }
 
 }  // namespace
@@ -108,7 +110,10 @@ MachinePeak PeakMeter::Measure() {
   MachinePeak peak;
   peak.read_bytes_per_second = MeasureReadBytesPerSecond(pool_, std::as_bytes(std::span(buffer_)));
   peak.f32_flops = MeasureDot(pool_, DType::kF32);
-  peak.bf16_flops = CurrentIsa() == Isa::kAvx512Bf16 ? MeasureDot(pool_, DType::kBF16) : 0;
+  if (CurrentIsa() == Isa::kAvx512Bf16) {
+    peak.bf16_flops = MeasureDot(pool_, DType::kBF16);
+    peak.int8_ops = MeasureDot(pool_, DType::kI8);
+  }
   return peak;
 }
 
@@ -117,11 +122,13 @@ MachinePeak MeasureMachinePeak(ThreadPool& pool) { return PeakMeter(pool).Measur
 MachinePeak BetterOf(const MachinePeak& a, const MachinePeak& b) {
   return {.read_bytes_per_second = std::max(a.read_bytes_per_second, b.read_bytes_per_second),
           .bf16_flops = std::max(a.bf16_flops, b.bf16_flops),
+          .int8_ops = std::max(a.int8_ops, b.int8_ops),
           .f32_flops = std::max(a.f32_flops, b.f32_flops)};
 }
 
 double PeakFlops(const MachinePeak& peak, DType dtype) {
-  return dtype == DType::kBF16 && peak.bf16_flops > 0 ? peak.bf16_flops : peak.f32_flops;
+  const double own = dtype == DType::kBF16 ? peak.bf16_flops : dtype == DType::kI8 ? peak.int8_ops : 0;
+  return own > 0 ? own : peak.f32_flops;
 }
 
 }  // namespace nemotron::runtime::cpu

@@ -16,6 +16,7 @@ struct MachinePeak {
   double read_bytes_per_second = 0;  ///< streaming reads of a buffer far larger than the caches
   double bf16_flops =
       0;  ///< multiply-adds of BF16 pairs in registers, two operations each; 0: no such instruction in use
+  double int8_ops = 0;   ///< products of four bytes with their sums (VNNI), two operations each; 0 as for BF16
   double f32_flops = 0;  ///< F32 multiply-adds in registers, two operations each
 };
 
@@ -42,8 +43,8 @@ MachinePeak MeasureMachinePeak(ThreadPool& pool);
 /// The better of each figure: others on the machine only ever slow a measurement down.
 MachinePeak BetterOf(const MachinePeak& a, const MachinePeak& b);
 
-/// The peak that limits products of `dtype`, F32 or BF16: without an instruction for BF16 pairs, BF16 matrices are
-/// multiplied in F32.
+/// The peak that limits products of `dtype`, F32, BF16 or I8: without an instruction for BF16 pairs, BF16 matrices are
+/// multiplied in F32; I8 matrices without one for them are not, but at no better speed.
 double PeakFlops(const MachinePeak& peak, DType dtype);
 
 }  // namespace nemotron::runtime::cpu

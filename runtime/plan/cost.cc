@@ -72,8 +72,8 @@ class DispatchCost {
     if (kernel() == "cpu.attention") {
       return 4 * Parameter("num_heads") * Parameter("head_dim") * shape_.mean_context * InputUnits();
     }
-    if (kernel().starts_with("cpu.ssm_scan")) {  // decay, outer product, sum, dot product
-      return 5 * Parameter("num_heads") * Parameter("head_dim") * Parameter("state_size") * InputUnits();
+    if (kernel().starts_with("cpu.ssm_scan")) {  // products of the state with c, and of b with x
+      return 4 * Parameter("num_heads") * Parameter("head_dim") * Parameter("state_size") * InputUnits();
     }
     return 0;
   }
@@ -97,8 +97,11 @@ class DispatchCost {
       const auto head_dim = static_cast<double>(state.shape()->Get(2));
       const double padded_bytes = bytes / head_dim * static_cast<double>(KvCacheHeadDim(state.shape()->Get(2)));
       cost.kv_bytes += (sequences * shape_.mean_context + static_cast<double>(shape_.num_tokens)) * padded_bytes;
-    } else {
+    } else if (state.kind() == schema::StateKind::Conv) {
       cost.state_bytes += 2 * sequences * bytes;
+    } else {  // the scan reads its state and writes it once a chunk, of whose inputs half are there on average
+      const double chunks = std::min(1.0, static_cast<double>(shape_.num_tokens) / sequences / kScanChunk);
+      cost.state_bytes += sequences * bytes * (state.kind() == schema::StateKind::Ssm ? 1 + chunks : (1 - chunks) / 2);
     }
   }
 
@@ -156,7 +159,7 @@ schema::DType ProductType(const schema::Plan& plan, const schema::Dispatch& disp
   const schema::State* cache = cost.StateOf("cache");
   const bool has_matrix = weight != nullptr && weight->layout() == schema::Layout::Panel;
   const schema::DType dtype = cache != nullptr ? cache->dtype() : has_matrix ? weight->dtype() : schema::DType::F32;
-  return dtype == schema::DType::F32 ? dtype : schema::DType::BF16;  // FP8 is multiplied in BF16
+  return dtype == schema::DType::F8E4M3 ? schema::DType::BF16 : dtype;
 }
 
 }  // namespace nemotron::runtime

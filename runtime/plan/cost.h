@@ -19,7 +19,7 @@ struct StepShape {
 struct StepCost {
   double flops = 0;             ///< multiplications and additions of matrices, attention and scan
   double weight_bytes = 0;      ///< each weight once; of experts, those that T random picks are expected to touch
-  double state_bytes = 0;       ///< constant-size state, read and written once a sequence
+  double state_bytes = 0;       ///< constant-size state, once a sequence
   double kv_bytes = 0;          ///< keys and values read once a sequence, and those of the step written
   double activation_bytes = 0;  ///< inputs and outputs, each once; caches may hold them
 
@@ -45,7 +45,7 @@ StepCost EstimateCost(const schema::Plan& plan, const schema::Dispatch& dispatch
 /// Estimates the cost of a step: the sum over its dispatches.
 StepCost EstimateCost(const schema::Plan& plan, const StepShape& shape);
 
-/// The type that the products of a dispatch are made in, F32 or BF16: which of the machine's peaks is its limit.
+/// The type that the products of a dispatch are made in, F32, BF16 or I8: which of the machine's peaks is its limit.
 schema::DType ProductType(const schema::Plan& plan, const schema::Dispatch& dispatch);
 
 }  // namespace nemotron::runtime

@@ -38,23 +38,23 @@ void Fill(DType dtype, std::byte* data, int64_t count) {
     const float value = static_cast<float>(i % 13 - 6) / 8;
     if (dtype == DType::kBF16) {
       reinterpret_cast<uint16_t*>(data)[i] = F32ToBF16(value);
-    } else if (dtype == DType::kF8E4M3) {
-      reinterpret_cast<uint8_t*>(data)[i] = F32ToF8E4M3(value);
+    } else if (IsCode(dtype)) {
+      reinterpret_cast<uint8_t*>(data)[i] = F32ToCode(dtype, value * 8);
     } else {
       reinterpret_cast<float*>(data)[i] = value;
     }
   }
 }
 
-/// A dispatch of T tokens without its weights: cpu.linear, or of E4M3 cpu.scaled_matmul with an input of E4M3.
+/// A dispatch of T tokens without its weights: cpu.linear, or of codes cpu.scaled_matmul with an input of codes.
 DispatchArguments Arguments(DType dtype, int64_t n, int64_t k, int64_t tokens) {
-  const bool is_f8 = dtype == DType::kF8E4M3;
+  const bool is_code = IsCode(dtype);
   const int64_t input_bytes = (tokens * k * 4 + 63) / 64 * 64, output_bytes = (tokens * n * 4 + 63) / 64 * 64;
   DispatchArguments arguments;
-  arguments.inputs["input"] = {is_f8 ? DType::kF8E4M3 : DType::kF32, Space::kToken, k, is_f8 ? k : k * 4, 0};
+  arguments.inputs["input"] = {is_code ? dtype : DType::kF32, Space::kToken, k, is_code ? k : k * 4, 0};
   arguments.outputs["output"] = {DType::kF32, Space::kToken, n, n * 4, input_bytes};
   arguments.parameters["activation"] = std::string("none");
-  if (is_f8) {
+  if (is_code) {
     static constexpr float kScale = 1;
     arguments.inputs["input_scale"] = {DType::kF32, Space::kToken, 1, 4, input_bytes + output_bytes};
     arguments.weights["weight_scale"] = {DType::kF32, Layout::kRowMajor, {1}, std::as_bytes(std::span(&kScale, 1))};
@@ -72,7 +72,7 @@ void Linear(benchmark::State& state, DType dtype) {
   const int64_t copies = (kWeightBytes + matrix_bytes - 1) / matrix_bytes;
   AlignedBytes weights(copies * matrix_bytes), arena(tokens * (n + k + 33) * 4);
   Fill(dtype, weights.data, copies * matrix_bytes / SizeOf(dtype));
-  Fill(dtype == DType::kF8E4M3 ? dtype : DType::kF32, arena.data, tokens * k);
+  Fill(IsCode(dtype) ? dtype : DType::kF32, arena.data, tokens * k);
 
   DispatchArguments arguments = Arguments(dtype, n, k, tokens);
   arguments.num_threads = pool.num_threads();
@@ -80,7 +80,7 @@ void Linear(benchmark::State& state, DType dtype) {
   for (int64_t copy = 0; copy < copies; ++copy) {
     arguments.weights["weight"] = {
         dtype, Layout::kPanel, {n, k}, {weights.data + copy * matrix_bytes, static_cast<size_t>(matrix_bytes)}};
-    auto prepared = Prepare(dtype == DType::kF8E4M3 ? "cpu.scaled_matmul" : "cpu.linear", arguments);
+    auto prepared = Prepare(IsCode(dtype) ? "cpu.scaled_matmul" : "cpu.linear", arguments);
     if (!prepared.ok()) {
       return state.SkipWithError(prepared.status().message().c_str());
     }
@@ -105,9 +105,11 @@ void Linear(benchmark::State& state, DType dtype) {
   const double read_peak = std::max(read_before, MeasureReadBytesPerSecond(pool, all));
   const MachinePeak after = MeasureMachinePeak(pool);
   const double bytes = static_cast<double>(matrix_bytes) / best, flops = 2.0 * tokens * n * k / best;
-  const double peak_flops = dtype != DType::kF32 && before.bf16_flops > 0
-                                ? std::max(before.bf16_flops, after.bf16_flops)
-                                : std::max(before.f32_flops, after.f32_flops);
+  const auto peak_of = [&](double MachinePeak::* flops) { return std::max(before.*flops, after.*flops); };
+  const double dot_peak = peak_of(dtype == DType::kF32  ? &MachinePeak::f32_flops
+                                  : dtype == DType::kI8 ? &MachinePeak::int8_ops
+                                                        : &MachinePeak::bf16_flops);
+  const double peak_flops = dot_peak > 0 ? dot_peak : peak_of(&MachinePeak::f32_flops);
   state.counters["GB/s"] = bytes / 1e9;
   state.counters["GFLOP/s"] = flops / 1e9;
   state.counters["%read"] = 100 * bytes / read_peak;
@@ -126,6 +128,7 @@ void Shapes(benchmark::internal::Benchmark* benchmark) {
 
 BENCHMARK_CAPTURE(Linear, bf16, DType::kBF16)->Apply(Shapes);
 BENCHMARK_CAPTURE(Linear, f8, DType::kF8E4M3)->Apply(Shapes);
+BENCHMARK_CAPTURE(Linear, i8, DType::kI8)->Apply(Shapes);
 BENCHMARK_CAPTURE(Linear, f32, DType::kF32)->Apply(Shapes);
 
 }  // namespace

@@ -112,7 +112,7 @@ std::vector<float> RandomValues(size_t count) {
 
 constexpr DType kFloats[] = {DType::kF32, DType::kBF16, DType::kF16};
 
-TEST(QuantizeElements, DividesAndRoundsAsAPlainLoop) {
+void expectPlainLoop(DType to) {
   const std::vector<float> values = RandomValues(997);
   for (DType dtype : kFloats) {
     for (auto [first, group] : {std::pair<int64_t, int64_t>{0, 997}, {0, 7}, {5, 7}, {3, 1000}, {0, 1}}) {
@@ -122,10 +122,10 @@ TEST(QuantizeElements, DividesAndRoundsAsAPlainLoop) {
       }
       const std::vector<std::byte> input = BytesOf(dtype, values);
       std::vector<uint8_t> found(values.size() + 1, 0xAB), expected(values.size());
-      quantizeElements(dtype, input.data() + 1, scales, reinterpret_cast<std::byte*>(found.data()), 997);
+      quantizeElements(dtype, input.data() + 1, scales, to, reinterpret_cast<std::byte*>(found.data()), 997);
       for (int64_t i = 0; i < 997; ++i) {
         const float value = loadElement(dtype, input.data() + 1 + i * runtime::SizeOf(dtype));
-        expected[i] = runtime::F32ToF8E4M3(value / scales.scales[(first + i) / group]);
+        expected[i] = runtime::F32ToCode(to, value / scales.scales[(first + i) / group]);
       }
       EXPECT_EQ(found.back(), 0xAB) << "guard byte";
       found.pop_back();
@@ -134,11 +134,24 @@ TEST(QuantizeElements, DividesAndRoundsAsAPlainLoop) {
   }
 }
 
+TEST(QuantizeElements, DividesAndRoundsAsAPlainLoop) {
+  expectPlainLoop(DType::kF8E4M3);
+  expectPlainLoop(DType::kI8);
+}
+
+TEST(QuantizeElements, SaturatesAndRoundsI8ToEven) {
+  const std::vector<float> values{254, 1e6f, -1e6f, 1, 3, -1, -3, 0.0f, -0.0f, 1.01f};  // of scale 2
+  std::vector<int8_t> found(values.size());
+  quantizeElements(DType::kF32, BytesOf(DType::kF32, values).data() + 1, {{2.0f}, 0, 10}, DType::kI8,
+                   reinterpret_cast<std::byte*>(found.data()), 10);
+  EXPECT_EQ(found, (std::vector<int8_t>{127, 127, -127, 0, 2, 0, -2, 0, 0, 1}));
+}
+
 TEST(QuantizeElements, SaturatesAndRoundsToEven) {
   // Of scale 2: the largest number, above it, half a step between two numbers, and below the smallest number.
   const std::vector<float> values{896, 1e6f, -1e6f, 2 * 17.0f, 2 * 19.0f, 0.0f, -0.0f, 0x1p-9f, 0x1.8p-8f};
   std::vector<uint8_t> found(values.size());
-  quantizeElements(DType::kF32, BytesOf(DType::kF32, values).data() + 1, {{2.0f}, 0, 9},
+  quantizeElements(DType::kF32, BytesOf(DType::kF32, values).data() + 1, {{2.0f}, 0, 9}, DType::kF8E4M3,
                    reinterpret_cast<std::byte*>(found.data()), 9);
   EXPECT_EQ(found, (std::vector<uint8_t>{0x7E, 0x7E, 0xFE, 0x58, 0x5A, 0x00, 0x80, 0x00, 0x02}));
 }

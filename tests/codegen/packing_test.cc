@@ -32,7 +32,7 @@ TEST_P(PackPanelsTest, PutsEveryElementInItsPlace) {
   for (int64_t i = 0; i < e * n * k; ++i) {
     const float value = static_cast<float>(static_cast<int>(random() % 2001) - 1000) / 64;
     const uint8_t code = static_cast<uint8_t>(random());
-    if (from == DType::kF8E4M3) {
+    if (runtime::IsCode(from)) {
       input[i] = std::byte{code};
     } else {
       convertElements(DType::kF32, reinterpret_cast<const std::byte*>(&value), from, &input[i * input_size], 1);
@@ -54,13 +54,16 @@ TEST_P(PackPanelsTest, PutsEveryElementInItsPlace) {
     for (int64_t i = bytes; i < bytes + 64; ++i) {
       ASSERT_EQ(output[i], std::byte{0xAB}) << "guard byte " << i - bytes;
     }
-    std::vector<std::byte> expected(bytes);
+    // I8 is offset by 128, padding too.
+    const std::byte flipped = std::byte(to == DType::kI8 ? 0x80 : 0);
+    std::vector<std::byte> expected(bytes, flipped);
     for (int64_t matrix = 0; matrix < e; ++matrix) {
       for (int64_t row = 0; row < n; ++row) {
         for (int64_t column = 0; column < k; ++column) {
           const int64_t index = matrix * matrix_elements + runtime::PanelElementIndex(to, k, row, column);
           convertElements(from, &input[((matrix * n + row) * k + column) * input_size], to,
                           &expected[index * output_size], 1);
+          expected[index * output_size] ^= flipped;
         }
       }
     }
@@ -116,6 +119,7 @@ std::vector<PackCase> PackCases() {
     add(from, DType::kBF16);
   }
   add(DType::kF8E4M3, DType::kF8E4M3);
+  add(DType::kI8, DType::kI8);
   return cases;
 }
 

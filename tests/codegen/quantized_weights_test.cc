@@ -1,4 +1,4 @@
-// Weights of 8-bit floats, from a checkpoint to a plan file, against plain loops, bit for bit.
+// Weights of codes of 8 bits, from a checkpoint to a plan file, against plain loops, bit for bit.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -33,34 +33,38 @@ std::vector<float> RandomValues(int64_t count, float deviation = 0.05f) {
 }
 
 /// A scale for each `group` values.
-std::vector<float> ScalesOf(std::span<const float> values, int64_t group) {
+std::vector<float> ScalesOf(std::span<const float> values, int64_t group, DType codes = DType::kF8E4M3) {
   std::vector<float> scales;
   for (size_t first = 0; first < values.size(); first += group) {
     float maximum = 0;
     for (int64_t i = 0; i < group; ++i) {
       maximum = std::max(maximum, std::fabs(values[first + i]));
     }
-    scales.push_back(std::max(maximum / 448.0f, 0x1p-126f));
+    scales.push_back(std::max(maximum / (codes == DType::kI8 ? 127.0f : 448.0f), 0x1p-126f));
   }
   return scales;
 }
 
-std::vector<uint8_t> Quantize(std::span<const float> values, const std::vector<float>& scales) {
+std::vector<uint8_t> Quantize(std::span<const float> values, const std::vector<float>& scales,
+                              DType dtype = DType::kF8E4M3) {
   const size_t group = values.size() / scales.size();
   std::vector<uint8_t> codes;
   for (size_t i = 0; i < values.size(); ++i) {
-    codes.push_back(runtime::F32ToF8E4M3(values[i] / scales[i / group]));
+    codes.push_back(runtime::F32ToCode(dtype, values[i] / scales[i / group]));
   }
   return codes;
 }
 
-/// A stack of `e` matrices [n, k] in panels.
-std::vector<uint8_t> Panels(int64_t e, int64_t n, int64_t k, const std::vector<uint8_t>& codes) {
-  const int64_t matrix_bytes = runtime::PanelMatrixBytes(DType::kF8E4M3, n, k);
-  std::vector<uint8_t> packed(e * matrix_bytes);
+/// A stack of `e` matrices [n, k] in panels, of I8 offset by 128.
+std::vector<uint8_t> Panels(int64_t e, int64_t n, int64_t k, const std::vector<uint8_t>& codes,
+                            DType dtype = DType::kF8E4M3) {
+  const int64_t matrix_bytes = runtime::PanelMatrixBytes(dtype, n, k);
+  const uint8_t offset = dtype == DType::kI8 ? 128 : 0;
+  std::vector<uint8_t> packed(e * matrix_bytes, offset);
   for (int64_t i = 0; i < e * n * k; ++i) {
     const int64_t matrix = i / (n * k), row = i / k % n;
-    packed[matrix * matrix_bytes + runtime::PanelElementIndex(DType::kF8E4M3, k, row, i % k)] = codes[i];
+    packed[matrix * matrix_bytes + runtime::PanelElementIndex(dtype, k, row, i % k)] =
+        static_cast<uint8_t>(codes[i] + offset);
   }
   return packed;
 }
@@ -68,24 +72,27 @@ std::vector<uint8_t> Panels(int64_t e, int64_t n, int64_t k, const std::vector<u
 class QuantizedWeightsTest : public PlanFileTest {
  protected:
   /// Bytes of weight `index` as they lie in the file.
-  static std::vector<uint8_t> Codes(const runtime::Plan& plan, int index) {
+  static std::vector<uint8_t> Codes(const runtime::Plan& plan, int index, DType dtype = DType::kF8E4M3) {
     const schema::Weight& weight = *plan.root().weights()->Get(index);
-    EXPECT_EQ(weight.dtype(), schema::DType::F8E4M3);
+    EXPECT_EQ(static_cast<DType>(weight.dtype()), dtype);
     const std::span<const std::byte> bytes = plan.SegmentBytes(*weight.segment());
     const auto* begin = reinterpret_cast<const uint8_t*>(bytes.data());
     return {begin, begin + bytes.size()};
   }
 
   /// A matrix @w and its scales @s, one a matrix ("1") or a row.
-  static std::string MatrixAndScale(std::string_view type, std::string_view shape, std::string_view scale,
-                                    bool packed) {
-    const std::string in = fmt::format("tensor<{}x{}>", shape, type), codes = fmt::format("tensor<{}xf8E4M3FN>", shape);
-    const std::string out = packed ? fmt::format("tensor<{}xf8E4M3FN, #plan.layout<panel>>", shape) : codes;
+  static std::string MatrixAndScale(std::string_view type, std::string_view shape, std::string_view scale, bool packed,
+                                    DType dtype = DType::kF8E4M3) {
+    const std::string element = dtype == DType::kI8 ? "i8" : "f8E4M3FN";
+    const std::string largest = dtype == DType::kI8 ? "{largest = 127.0 : f32} " : "";
+    const std::string in = fmt::format("tensor<{}x{}>", shape, type);
+    const std::string codes = fmt::format("tensor<{}x{}>", shape, element);
+    const std::string out = packed ? fmt::format("tensor<{}x{}, #plan.layout<panel>>", shape, element) : codes;
     const std::string f32 = fmt::format("tensor<{}xf32>", scale);
     const std::string both = fmt::format(
         "%0 = nemotron.get_weight @m : {0}\n"
-        "%1 = nemotron.absmax_scale %0 : {0} to {1}\n",
-        in, f32);
+        "%1 = nemotron.absmax_scale %0 {2}: {0} to {1}\n",
+        in, f32, largest);
     return fmt::format("nemotron.weight @m : {} from \"m\"\n", in) +
            fmt::format(
                "plan.weight @w : {4} {{\n {0}"
@@ -99,22 +106,28 @@ class QuantizedWeightsTest : public PlanFileTest {
 
 /// Several blocks, several threads. The absolute maximum is one pass, whoever needs it, and the rounding is one more.
 TEST_F(QuantizedWeightsTest, RoundsAMatrixByItsAbsoluteMaximum) {
+  // The type on disk and that of the codes.
+  constexpr std::tuple<DType, const char*, DType> kCases[] = {{DType::kF32, "f32", DType::kF8E4M3},
+                                                              {DType::kBF16, "bf16", DType::kF8E4M3},
+                                                              {DType::kF16, "f16", DType::kF8E4M3},
+                                                              {DType::kBF16, "bf16", DType::kI8}};
   constexpr int64_t kRows = 1100, kColumns = 1501;
   const std::vector<float> values = RandomValues(kRows * kColumns);
   arguments_ = "weight = @w, weight_scale = @s";
-  for (auto [dtype, type] : {std::pair(DType::kF32, "f32"), {DType::kBF16, "bf16"}, {DType::kF16, "f16"}}) {
+  for (auto [dtype, type, to] : kCases) {
     source_.Add("m", dtype, {kRows, kColumns}, values);
     for (bool per_row : {false, true}) {
-      const auto scales = ScalesOf(source_.values("m"), per_row ? kColumns : kRows * kColumns);
-      const auto codes = Quantize(source_.values("m"), scales);
+      const auto scales = ScalesOf(source_.values("m"), per_row ? kColumns : kRows * kColumns, to);
+      const auto codes = Quantize(source_.values("m"), scales, to);
       for (bool packed : {false, true}) {
-        SCOPED_TRACE(fmt::format("{}{}{}", type, per_row ? ", a scale a row" : "", packed ? ", packed" : ""));
+        SCOPED_TRACE(fmt::format("{} to {}{}{}", type, runtime::DTypeName(to), per_row ? ", a scale a row" : "",
+                                 packed ? ", packed" : ""));
         options_.numThreads = packed ? 3 : 1;
         source_.released.clear();
         source_.bytes_read.clear();
-        const auto plan = Write(MatrixAndScale(type, "1100x1501", per_row ? "1100" : "1", packed));
+        const auto plan = Write(MatrixAndScale(type, "1100x1501", per_row ? "1100" : "1", packed, to));
         ASSERT_TRUE(plan);
-        EXPECT_EQ(Codes(*plan, 0), packed ? Panels(1, kRows, kColumns, codes) : codes);
+        EXPECT_EQ(Codes(*plan, 0, to), packed ? Panels(1, kRows, kColumns, codes, to) : codes);
         EXPECT_EQ(Elements(*plan, 1), scales);
         EXPECT_EQ(source_.bytes_read["m"], 2 * kRows * kColumns * runtime::SizeOf(dtype));
         EXPECT_THAT(source_.released, testing::ElementsAre("m"));

@@ -241,3 +241,51 @@ func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x64x
   %l = nemotron.linear %r, %e : (tensor<?x32xf32>, tensor<64x32xf32>) -> tensor<?x64xf32>
   return %l : tensor<?x64xf32>
 }
+
+// -----
+
+// Integers of 8 bits.
+nemotron.weight @e : tensor<64x32xf32> from "e"
+nemotron.weight @layers.1.up_proj : tensor<16x32xbf16> from "u"
+nemotron.weight @layers.1.experts.up_proj : tensor<2x16x16xbf16> from "eu"
+nemotron.weight @layers.1.experts.down_proj : tensor<2x16x16xbf16> from "ed"
+nemotron.weight @layers.1.gate : tensor<2x16xf32> from "g"
+nemotron.weight @layers.1.gate.bias : tensor<2xf32> from "gb"
+
+// CHECK-LABEL: plan.weight @layers.1.up_proj : tensor<16x32xi8, #plan.layout<panel>> {
+// CHECK: nemotron.absmax_scale %{{.*}} {largest = 1.270000e+02 : f32} : tensor<16x32xbf16> to tensor<16xf32>
+// CHECK: plan.pack %{{.*}} : tensor<16x32xi8> to tensor<16x32xi8, #plan.layout<panel>>
+// CHECK-LABEL: plan.weight @layers.1.up_proj.weight_scale : tensor<16xf32> {
+// CHECK: nemotron.absmax_scale %{{.*}} {largest = 1.270000e+02 : f32}
+
+// CHECK-LABEL: plan.program @step {
+func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x64xf32> {
+  %e = nemotron.get_weight @e : tensor<64x32xf32>
+  %h = nemotron.embedding %tokens, %e : (tensor<?xi32>, tensor<64x32xf32>) -> tensor<?x32xf32>
+  // CHECK: plan.dispatch "cpu.quantize" ins(input = %{{.*}}) outs(output = %[[Q:.*]] : !plan.buffer<token, 32, i8>, scale = %[[S:.*]] : !plan.buffer<token, 1, f32>)
+  %q, %s = nemotron.quantize %h {scaling = #nemotron.scaling<token>} : tensor<?x32xf32> -> tensor<?x32xi8>, tensor<?x1xf32>
+  %u = nemotron.get_weight @layers.1.up_proj : tensor<16x32xbf16>
+  %us = nemotron.absmax_scale %u {largest = 127.0 : f32} : tensor<16x32xbf16> to tensor<16xf32>
+  %uq = nemotron.quantize_weight %u, %us : (tensor<16x32xbf16>, tensor<16xf32>) -> tensor<16x32xi8>
+  // CHECK: plan.dispatch "cpu.scaled_matmul" ins(input = %[[Q]] : !plan.buffer<token, 32, i8>, input_scale = %[[S]] : !plan.buffer<token, 1, f32>)
+  %y = nemotron.scaled_matmul %q scaled %s, %uq scaled %us
+     : (tensor<?x32xi8>, tensor<?x1xf32>, tensor<16x32xi8>, tensor<16xf32>) -> tensor<?x16xf32>
+  %g = nemotron.get_weight @layers.1.gate : tensor<2x16xf32>
+  %gb = nemotron.get_weight @layers.1.gate.bias : tensor<2xf32>
+  %i, %p = nemotron.moe_route %y, %g, %gb
+           {n_group = 1, topk_group = 1, norm_topk_prob = true, routed_scaling_factor = 1.0 : f32}
+         : (tensor<?x16xf32>, tensor<2x16xf32>, tensor<2xf32>) -> (tensor<?x1xi32>, tensor<?x1xf32>)
+  %eu = nemotron.get_weight @layers.1.experts.up_proj : tensor<2x16x16xbf16>
+  %ed = nemotron.get_weight @layers.1.experts.down_proj : tensor<2x16x16xbf16>
+  %eus = nemotron.absmax_scale %eu {largest = 127.0 : f32} : tensor<2x16x16xbf16> to tensor<2x16xf32>
+  %eds = nemotron.absmax_scale %ed {largest = 127.0 : f32} : tensor<2x16x16xbf16> to tensor<2x16xf32>
+  %euq = nemotron.quantize_weight %eu, %eus : (tensor<2x16x16xbf16>, tensor<2x16xf32>) -> tensor<2x16x16xi8>
+  %edq = nemotron.quantize_weight %ed, %eds : (tensor<2x16x16xbf16>, tensor<2x16xf32>) -> tensor<2x16x16xi8>
+  // CHECK: plan.dispatch "cpu.scaled_moe_experts" {{.*}} {activations = "i8"}
+  %z = nemotron.scaled_moe_experts %y, %i, %p, %euq scaled %eus, %edq scaled %eds
+     : (tensor<?x16xf32>, tensor<?x1xi32>, tensor<?x1xf32>, tensor<2x16x16xi8>, tensor<2x16xf32>,
+        tensor<2x16x16xi8>, tensor<2x16xf32>) -> tensor<?x16xf32>
+  %r = nemotron.select_rows %h of %batch : (tensor<?x32xf32>, !nemotron.batch) -> tensor<?x32xf32>
+  %l = nemotron.linear %r, %e : (tensor<?x32xf32>, tensor<64x32xf32>) -> tensor<?x64xf32>
+  return %l : tensor<?x64xf32>
+}

@@ -9,6 +9,10 @@
 // RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/glob.json 2>&1 | FileCheck %s --check-prefix=GLOB
 // RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/strings.json 2>&1 | FileCheck %s --check-prefix=STRINGS
 // RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/dtype.json 2>&1 | FileCheck %s --check-prefix=DTYPE
+// RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/int8-bf16.json 2>&1 | FileCheck %s --check-prefix=I8BF16
+// RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/e4m3-int8.json 2>&1 | FileCheck %s --check-prefix=MIXED
+// RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/int8-static.json 2>&1 | FileCheck %s --check-prefix=I8STATIC
+// RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/int8-cache.json 2>&1 | FileCheck %s --check-prefix=I8CACHE
 // RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/no-dtype.json 2>&1 | FileCheck %s --check-prefix=NODTYPE
 // RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/no-activations.json 2>&1 | FileCheck %s --check-prefix=NOACT
 // RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/activations.json 2>&1 | FileCheck %s --check-prefix=ACT
@@ -25,7 +29,7 @@
 // RUN: not nemotron-opt %t/model.mlir '-nemotron-quantize=kv-cache=e4m3 kv-scale=-1' 2>&1 | FileCheck %s --check-prefix=KVSCALE
 // RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=kv-cache=e4m3 2>&1 | FileCheck %s --check-prefix=KVNONE
 
-// NONE:     'no-such' is neither a file nor a built-in recipe, expected one of fp8, fp8-all, nemotron-3, nemotron-h, weight-only
+// NONE:     'no-such' is neither a file nor a built-in recipe, expected one of fp8, fp8-all, int8, nemotron-3, nemotron-h, weight-only
 // BROKEN:   line 1{{.*}}in recipe '{{.*}}broken.json'
 // KEY:      it has a key 'rule', expected only description, source, rules, kv_cache; in recipe '{{.*}}key.json'
 // RULEKEY:  it has a key 'layer', expected only layers, matrices, optional, keep, weights, activations; in recipe '{{.*}}rule-key.json', rules[1]
@@ -34,10 +38,14 @@
 // LAYERS:   layers 'first' are not known, expected all, head, first N, last N, N, N-M, mamba, attention, mlp, moe or mamba before attention; in recipe '{{.*}}', rules[0]
 // GLOB:     matrices '[' are not a pattern: {{.*}}; in recipe '{{.*}}', rules[0]
 // STRINGS:  'matrices' is neither a string nor a list of strings; in recipe '{{.*}}', rules[0]
-// DTYPE:    'dtype' is 'int8', expected one of e4m3; in recipe '{{.*}}', rules[0]
-// NODTYPE:  'weights' have no 'dtype', expected e4m3; in recipe '{{.*}}', rules[0]
+// DTYPE:    'dtype' is 'int4', expected one of e4m3, int8; in recipe '{{.*}}', rules[0]
+// I8BF16:   weights of int8 have 'activations' of bf16, expected int8; in recipe '{{.*}}', rules[0]
+// MIXED:    weights of e4m3 have 'activations' of int8, expected e4m3 or bf16; in recipe '{{.*}}', rules[0]
+// I8STATIC: 'activations' of int8 have a static scale, which calibrations give to e4m3 only; in recipe '{{.*}}', rules[0]
+// I8CACHE:  'dtype' is 'int8', expected one of e4m3; in recipe
+// NODTYPE:  'weights' have no 'dtype', expected e4m3 or int8; in recipe '{{.*}}', rules[0]
 // NOACT:    has no 'weights' and 'activations', and not 'keep' either; in recipe '{{.*}}', rules[0]
-// ACT:      'activations' have no 'dtype', expected e4m3 or bf16; in recipe '{{.*}}', rules[0]
+// ACT:      'activations' have no 'dtype', expected e4m3, int8 or bf16; in recipe '{{.*}}', rules[0]
 // TOKEN:    'activations' have a static scale for each token, expected granularity tensor; in recipe '{{.*}}', rules[0]
 // BF16:     'activations' of bf16 have a granularity or scale, expected none; in recipe '{{.*}}', rules[0]
 // KEEP:     'keep' goes without 'weights' and 'activations'; in recipe '{{.*}}', rules[0]
@@ -93,7 +101,15 @@ func.func @step(%x: tensor<?x8xf32>, %batch: !nemotron.batch) -> tensor<?x8xf32>
 //--- strings.json
 {"rules": [{"matrices": [1], "keep": true}]}
 //--- dtype.json
+{"rules": [{"weights": {"dtype": "int4"}, "activations": {"dtype": "bf16"}}]}
+//--- int8-bf16.json
 {"rules": [{"weights": {"dtype": "int8"}, "activations": {"dtype": "bf16"}}]}
+//--- e4m3-int8.json
+{"rules": [{"weights": {"dtype": "e4m3"}, "activations": {"dtype": "int8"}}]}
+//--- int8-static.json
+{"rules": [{"weights": {"dtype": "int8"}, "activations": {"dtype": "int8", "granularity": "tensor"}}]}
+//--- int8-cache.json
+{"rules": [], "kv_cache": {"dtype": "int8"}}
 //--- no-dtype.json
 {"rules": [{"weights": {}, "activations": {"dtype": "bf16"}}]}
 //--- no-activations.json

@@ -1,6 +1,8 @@
 // RUN: split-file %s %t
 // RUN: nemotron-opt %t/model.mlir -nemotron-quantize=recipe=fp8-all | FileCheck %s --check-prefixes=CHECK,ALL
 // RUN: nemotron-opt %t/model.mlir -nemotron-quantize=recipe=weight-only | FileCheck %s --check-prefix=WEIGHTS
+// RUN: nemotron-opt %t/model.mlir -nemotron-quantize=recipe=int8 | FileCheck %s --check-prefix=INT8
+// RUN: nemotron-opt %t/calibrated.mlir -nemotron-quantize=recipe=int8 | FileCheck %s --check-prefix=UNCALIBRATED
 // RUN: nemotron-opt %t/model.mlir '-nemotron-quantize=recipe=nemotron-3 kv-scale=0.5' | FileCheck %s --check-prefix=THREE
 // RUN: nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/own.json | FileCheck %s --check-prefix=OWN
 // RUN: nemotron-opt %t/model.mlir '-nemotron-quantize=kv-cache=e4m3 kv-scale=0.25' | FileCheck %s --check-prefix=CACHE
@@ -29,6 +31,20 @@
 // WEIGHTS:       nemotron.scaled_matmul %arg0, %{{.*}} scaled %{{.*}} : (tensor<?x8xf32>
 // WEIGHTS:       nemotron.scaled_moe_experts {{.*}} weight_only
 // WEIGHTS:       nemotron.linear {{.*}}tensor<32x8xbf16>
+
+// INT8:          %[[S:.*]] = nemotron.absmax_scale %[[W:.*]] {largest = 1.270000e+02 : f32, nemotron.layer = 0 : i64} : tensor<16x8xf32> to tensor<16xf32>
+// INT8-NEXT:     %[[Q:.*]] = nemotron.quantize_weight %[[W]], %[[S]] {nemotron.layer = 0 : i64} : (tensor<16x8xf32>, tensor<16xf32>) -> tensor<16x8xi8>
+// INT8-NEXT:     %[[A:.*]], %[[T:.*]] = nemotron.quantize %{{.*}} {nemotron.layer = 0 : i64, scaling = #nemotron.scaling<token>} : tensor<?x8xf32> -> tensor<?x8xi8>, tensor<?x1xf32>
+// INT8-NEXT:     nemotron.scaled_matmul %[[A]] scaled %[[T]], %[[Q]] scaled %[[S]]
+// INT8:          %[[US:.*]] = nemotron.absmax_scale {{.*}} : tensor<2x6x8xbf16> to tensor<2x6xf32>
+// INT8:          nemotron.scaled_moe_experts {{.*}} scaled %[[US]], %{{.*}} scaled %{{.*}} {nemotron.layer = 2 : i64} : {{.*}}tensor<2x8x6xi8>
+// INT8:          nemotron.scaled_matmul {{.*}}tensor<32x8xi8>
+// INT8-NOT:      nemotron.linear
+// Scales of a calibration are those of 8-bit floats.
+// UNCALIBRATED-LABEL: @step
+// UNCALIBRATED-NOT:   static
+// UNCALIBRATED-NOT:   up_input
+// UNCALIBRATED:       return
 
 // Layer 0 is the Mamba layer before the attention of layer 3; the MLP of layer 1 and the experts are quantized.
 // THREE:         nemotron.state @layers.3.kv kv_cache : tensor<2x1x4xf8E4M3FN>

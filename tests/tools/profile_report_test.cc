@@ -46,7 +46,7 @@ const KernelProfile& Find(const Profile& profile, std::string_view kernel) {
   return profile.kernels.front();
 }
 
-constexpr cpu::MachinePeak kPeak = {.read_bytes_per_second = 1e9, .bf16_flops = 4e9, .f32_flops = 2e9};
+constexpr cpu::MachinePeak kPeak = {.read_bytes_per_second = 1e9, .bf16_flops = 4e9, .int8_ops = 8e9, .f32_flops = 2e9};
 
 TEST(ProfileReportTest, AddsUpDispatchesOfAKernel) {
   const auto plan =
@@ -101,8 +101,9 @@ TEST(ProfileReportTest, PrintsARowAKernel) {
   std::fclose(file);
   const std::string text(data, size);
   std::free(data);
-  EXPECT_THAT(text,
-              HasSubstr("decode: 2 tokens in 2 steps, 0.1 ms; reads 1.0 GB/s, dot products 4 GFLOP/s in bf16, 2"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("decode: 2 tokens in 2 steps, 0.1 ms; reads 1.0 GB/s, dot products 4 GFLOP/s in bf16, 8 in int8, 2"));
   EXPECT_THAT(text, HasSubstr("| cpu.linear f32               |       6 |      0.04 |      6.3 | 29.2 % |    0.016 |"));
   EXPECT_THAT(text, HasSubstr("| cpu.add                      |       2 |"));
   EXPECT_THAT(text, HasSubstr("| between dispatches           |         |      0.02 |          | 15.4 % |"));

@@ -120,9 +120,47 @@ func.func @scaled_matmul_c6(%q: tensor<?x8xf8E4M3FN>, %s: tensor<?x1xf32>, %w: t
 
 // -----
 
+func.func @scaled_matmul_c7(%q: tensor<?x8xf8E4M3FN>, %s: tensor<?x1xf32>, %w: tensor<6x8xi8>, %ws: tensor<6xf32>) {
+  // expected-error@+1 {{multiplies 'f8E4M3FN' by 'i8', expected one type}}
+  %y = nemotron.scaled_matmul %q scaled %s, %w scaled %ws : (tensor<?x8xf8E4M3FN>, tensor<?x1xf32>, tensor<6x8xi8>, tensor<6xf32>) -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
+func.func @scaled_matmul_c7_weight_only(%x: tensor<?x8xf32>, %w: tensor<6x8xi8>, %ws: tensor<6xf32>) {
+  // expected-error@+1 {{multiplies 'f32' by 'i8', expected a weight of f8E4M3FN}}
+  %y = nemotron.scaled_matmul %x, %w scaled %ws : (tensor<?x8xf32>, tensor<6x8xi8>, tensor<6xf32>) -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
 func.func @scaled_matmul_weight_type(%q: tensor<?x8xf8E4M3FN>, %s: tensor<?x1xf32>, %w: tensor<6x8xbf16>, %ws: tensor<1xf32>) {
-  // expected-error@+1 {{must be matrix [out, in] of static shape of f8E4M3FN values, but got 'tensor<6x8xbf16>'}}
+  // expected-error@+1 {{must be matrix [out, in] of static shape of f8E4M3FN or i8 values, but got 'tensor<6x8xbf16>'}}
   %y = nemotron.scaled_matmul %q scaled %s, %w scaled %ws : (tensor<?x8xf8E4M3FN>, tensor<?x1xf32>, tensor<6x8xbf16>, tensor<1xf32>) -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
+func.func @scaled_moe_experts_c7(%x: tensor<?x8xf32>, %i: tensor<?x2xi32>, %p: tensor<?x2xf32>, %u: tensor<4x6x8xi8>,
+                                 %us: tensor<4x1xf32>, %d: tensor<4x8x6xf8E4M3FN>, %ds: tensor<4x1xf32>) {
+  // expected-error@+1 {{has up of 'i8' and down of 'f8E4M3FN', expected one type}}
+  %y = nemotron.scaled_moe_experts %x, %i, %p, %u scaled %us, %d scaled %ds
+     : (tensor<?x8xf32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<4x6x8xi8>,
+        tensor<4x1xf32>, tensor<4x8x6xf8E4M3FN>, tensor<4x1xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @scaled_moe_experts_c7_weight_only(%x: tensor<?x8xf32>, %i: tensor<?x2xi32>, %p: tensor<?x2xf32>,
+                                             %u: tensor<4x6x8xi8>, %us: tensor<4x1xf32>, %d: tensor<4x8x6xi8>, %ds: tensor<4x1xf32>) {
+  // expected-error@+1 {{has up of 'i8' and down of 'i8', expected f8E4M3FN with weight_only}}
+  %y = nemotron.scaled_moe_experts %x, %i, %p, %u scaled %us, %d scaled %ds {weight_only}
+     : (tensor<?x8xf32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<4x6x8xi8>,
+        tensor<4x1xf32>, tensor<4x8x6xi8>, tensor<4x1xf32>) -> tensor<?x8xf32>
   return
 }
 
@@ -504,8 +542,16 @@ func.func @absmax_scale_c1_rank(%w: tensor<8xbf16>) {
 
 // -----
 
+func.func @absmax_scale_c2(%w: tensor<6x8xbf16>) {
+  // expected-error@+1 {{largest is 0.000000e+00 : f32, expected a positive, finite number}}
+  %s = nemotron.absmax_scale %w {largest = 0.0 : f32} : tensor<6x8xbf16> to tensor<1xf32>
+  return
+}
+
+// -----
+
 func.func @quantize_weight_c1_shape(%w: tensor<6x8xbf16>, %s: tensor<1xf32>) {
-  // expected-error@+1 {{result is 'tensor<8x6xf8E4M3FN>', expected f8E4M3FN in the shape of input, 'tensor<6x8xbf16>'}}
+  // expected-error@+1 {{result is 'tensor<8x6xf8E4M3FN>', expected f8E4M3FN or i8 in the shape of input, 'tensor<6x8xbf16>'}}
   %q = nemotron.quantize_weight %w, %s : (tensor<6x8xbf16>, tensor<1xf32>) -> tensor<8x6xf8E4M3FN>
   return
 }
@@ -513,7 +559,7 @@ func.func @quantize_weight_c1_shape(%w: tensor<6x8xbf16>, %s: tensor<1xf32>) {
 // -----
 
 func.func @quantize_weight_c1_type(%w: tensor<6x8xbf16>, %s: tensor<1xf32>) {
-  // expected-error@+1 {{result is 'tensor<6x8xf16>', expected f8E4M3FN in the shape of input, 'tensor<6x8xbf16>'}}
+  // expected-error@+1 {{result is 'tensor<6x8xf16>', expected f8E4M3FN or i8 in the shape of input, 'tensor<6x8xbf16>'}}
   %q = nemotron.quantize_weight %w, %s : (tensor<6x8xbf16>, tensor<1xf32>) -> tensor<6x8xf16>
   return
 }

@@ -21,6 +21,9 @@ func.func @quantize(%x: tensor<?x192xf32>, %b: tensor<?x192xbf16>) {
   // CHECK: nemotron.quantize %{{.*}} {scaling = #nemotron.scaling<static>, static_scale = 1.250000e-02 : f32}
   %2, %s2 = nemotron.quantize %x {scaling = #nemotron.scaling<static>, static_scale = 0.0125 : f32}
           : tensor<?x192xf32> -> tensor<?x192xf8E4M3FN>, tensor<?x1xf32>
+  // CHECK: nemotron.quantize %{{.*}} {scaling = #nemotron.scaling<token>} : tensor<?x192xf32> -> tensor<?x192xi8>, tensor<?x1xf32>
+  %3, %s3 = nemotron.quantize %x {scaling = #nemotron.scaling<token>}
+          : tensor<?x192xf32> -> tensor<?x192xi8>, tensor<?x1xf32>
   return
 }
 
@@ -36,6 +39,23 @@ func.func @scaled_matmul(%q: tensor<?x192xf8E4M3FN>, %s: tensor<?x1xf32>, %x: te
   // CHECK: nemotron.scaled_matmul %{{.*}}, %{{.*}} scaled %{{.*}} : (tensor<?x192xf32>, tensor<576x192xf8E4M3FN>, tensor<1xf32>)
   %1 = nemotron.scaled_matmul %x, %w scaled %one
      : (tensor<?x192xf32>, tensor<576x192xf8E4M3FN>, tensor<1xf32>) -> tensor<?x576xf32>
+  return
+}
+
+nemotron.weight @layers.3.down : tensor<576x192xbf16> from "backbone.layers.3.mixer.down_proj.weight"
+// CHECK-LABEL: @int8
+func.func @int8(%x: tensor<?x192xf32>, %n: tensor<192xf32>) {
+  %w = nemotron.get_weight @layers.3.down : tensor<576x192xbf16>
+  // CHECK: nemotron.rms_norm_quantize {{.*}} -> (tensor<?x192xi8>, tensor<?x1xf32>)
+  %q, %s = nemotron.rms_norm_quantize %x, %n {eps = 1.0e-5 : f32, scaling = #nemotron.scaling<token>}
+         : (tensor<?x192xf32>, tensor<192xf32>) -> (tensor<?x192xi8>, tensor<?x1xf32>)
+  // CHECK: nemotron.absmax_scale %{{.*}} {largest = 1.270000e+02 : f32} : tensor<576x192xbf16> to tensor<576xf32>
+  %ws = nemotron.absmax_scale %w {largest = 127.0 : f32} : tensor<576x192xbf16> to tensor<576xf32>
+  // CHECK: nemotron.quantize_weight %{{.*}}, %{{.*}} : (tensor<576x192xbf16>, tensor<576xf32>) -> tensor<576x192xi8>
+  %wq = nemotron.quantize_weight %w, %ws : (tensor<576x192xbf16>, tensor<576xf32>) -> tensor<576x192xi8>
+  // CHECK: nemotron.scaled_matmul {{.*}} : (tensor<?x192xi8>, tensor<?x1xf32>, tensor<576x192xi8>, tensor<576xf32>) -> tensor<?x576xf32>
+  %y = nemotron.scaled_matmul %q scaled %s, %wq scaled %ws
+     : (tensor<?x192xi8>, tensor<?x1xf32>, tensor<576x192xi8>, tensor<576xf32>) -> tensor<?x576xf32>
   return
 }
 

@@ -16,7 +16,7 @@ func.func private @buffer_type_c1_large(!plan.buffer<token, 1099511627777, f32>)
 
 // -----
 
-// expected-error@+1 {{buffer has elements of 'f64', expected f32, bf16, f8E4M3FN or i32}}
+// expected-error@+1 {{buffer has elements of 'f64', expected f32, bf16, f8E4M3FN, i8 or i32}}
 func.func private @buffer_type_c2(!plan.buffer<token, 4, f64>)
 
 // -----
@@ -98,7 +98,7 @@ func.func @pack_c2(%w: tensor<8x4xf32, #plan.layout<panel>>) {
 // -----
 
 func.func @pack_c3_rank(%w: tensor<8xf32>) {
-  // expected-error@+1 {{lays out 'tensor<8xf32>' in panels, expected matrices [N, K] or [E, N, K] of f32, bf16 or f8E4M3FN}}
+  // expected-error@+1 {{lays out 'tensor<8xf32>' in panels, expected matrices [N, K] or [E, N, K] of f32, bf16, f8E4M3FN or i8}}
   %0 = plan.pack %w : tensor<8xf32> to tensor<8xf32, #plan.layout<panel>>
   return
 }

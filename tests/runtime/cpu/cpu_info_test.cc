@@ -76,18 +76,21 @@ TEST(MachinePeak, IsMeasured) {
     EXPECT_GT(peak.read_bytes_per_second, 1e7);
     EXPECT_GT(peak.f32_flops, 1e7);
     EXPECT_EQ(peak.bf16_flops > 0, CurrentIsa() == Isa::kAvx512Bf16);
+    EXPECT_EQ(peak.int8_ops > 0, CurrentIsa() == Isa::kAvx512Bf16);
   }
 }
 
 TEST(MachinePeak, IsTheBetterOfTwo) {
-  const MachinePeak best = BetterOf({.read_bytes_per_second = 3, .bf16_flops = 5, .f32_flops = 1},
-                                    {.read_bytes_per_second = 2, .bf16_flops = 7, .f32_flops = 4});
+  const MachinePeak best = BetterOf({.read_bytes_per_second = 3, .bf16_flops = 5, .int8_ops = 9, .f32_flops = 1},
+                                    {.read_bytes_per_second = 2, .bf16_flops = 7, .int8_ops = 8, .f32_flops = 4});
   EXPECT_EQ(best.read_bytes_per_second, 3);
   EXPECT_EQ(best.bf16_flops, 7);
   EXPECT_EQ(best.f32_flops, 4);
+  EXPECT_EQ(PeakFlops(best, DType::kI8), 9);
   EXPECT_EQ(PeakFlops(best, DType::kBF16), 7);
   EXPECT_EQ(PeakFlops(best, DType::kF32), 4);
   EXPECT_EQ(PeakFlops({.f32_flops = 4}, DType::kBF16), 4);  // no instruction for BF16 pairs
+  EXPECT_EQ(PeakFlops({.f32_flops = 4}, DType::kI8), 4);
 }
 
 }  // namespace
