@@ -1,4 +1,4 @@
-"""FP8 on the trained tiny model: what it costs on text that the model never saw, and what it saves. Prints the table of
+"""FP8 and INT8 on the trained tiny model: what it costs on text that the model never saw, and what it saves. Prints the table of
 docs/quantization.md."""
 import json
 
@@ -23,10 +23,10 @@ class Quantization(Case):
                 for layer in self.inspect(plan)["layers"] for matrix in layer["matrices"]}
 
     def matrix_ratio(self, plan, baseline):
-        """Bytes of the matrices that `plan` has in E4M3, against those of `baseline`."""
+        """Bytes of the matrices that `plan` has in codes of 8 bits, against those of `baseline`."""
         before, after = self.matrices(baseline), self.matrices(plan)
         self.assertEqual(set(before), set(after))
-        quantized = [key for key, matrix in after.items() if matrix["dtype"] == "f8e4m3"]
+        quantized = [key for key, matrix in after.items() if matrix["dtype"] in ("f8e4m3", "i8")]
         self.assertGreater(len(quantized), 0)
         return (sum(after[key]["size_bytes"] for key in quantized) /
                 sum(before[key]["size_bytes"] for key in quantized)), len(quantized)
@@ -44,7 +44,7 @@ class Quantization(Case):
                 ("nemotron-h", 0.2e-2, True, 1), ("nemotron-h-static", 0.2e-2, True, 1), ("fp8-all", 0.4e-2, True, 1),
                 ("fp8-all-static", 0.4e-2, True, 1), ("weight-only", 0.2e-2, True, 1),
                 ("nemotron-3", 0.3e-2, True, 0.5), ("nemotron-h-kv", 0.3e-2, True, 0.5), ("kv", 0.2e-2, False, 0.5),
-                ("ssm-bf16", 1e-2, False, 1)):
+                ("ssm-bf16", 1e-2, False, 1), ("int8", 0.2e-2, True, 1)):
             with self.subTest(name):
                 plan = self.plan(f"{NAME}-{name}")
                 done = run("nemotron-run", "--compare", baseline, plan, "--text", HELDOUT, "--json")
@@ -74,11 +74,32 @@ class Quantization(Case):
         everything = self.matrices(self.plan(f"{NAME}-fp8-all"))
         self.assertEqual({name for (_, name), m in everything.items() if m["dtype"] != "f8e4m3"}, {"embeddings"})
 
+    def test_int8_quantizes_every_matrix(self):
+        for name in (f"{NAME}-int8", "nemotron-h-moe-int8", "nemotron-4-int8"):
+            matrices = self.matrices(self.plan(name))
+            kept = {key[1] for key, matrix in matrices.items() if matrix["dtype"] != "i8"}
+            self.assertLessEqual(kept, {"embeddings", "embed_tokens", "gate"}, name)
+            for key, matrix in matrices.items():
+                if matrix["dtype"] == "i8":
+                    self.assertEqual((matrix["weight_scale"], matrix["activations"], matrix["activation_scale"]),
+                                     ("channel", "i8", "token"), key)
+
+    def test_int8_speaks(self):
+        for isa in ("portable", "avx2", "avx512", "avx512bf16"):
+            done = run("nemotron-run", self.plan(f"{NAME}-int8"), "--prompt", "In the beginning", "-n", "8",
+                       "--temperature", "0", "--cpu-isa", isa, "--json", check=False)
+            if done.returncode == 0:
+                self.assertIn("of the", json.loads(done.stdout)["text"], isa)
+            else:
+                self.assertIn(f"this machine has no {isa}", done.stderr)
+
     def test_inspect_prints_types(self):
         out = run("nemotron-inspect", self.plan(f"{NAME}-nemotron-h"), "--layers").stdout
         self.assertRegex(out, r" 0 mamba +in_proj bf16, .*state ssm f32")
         self.assertRegex(out, r" 4 mamba +in_proj f8e4m3 by tensor x f8e4m3 by token")
         self.assertRegex(out, r"matrices\n +bf16 .*\n +f8e4m3 ")
+        out = run("nemotron-inspect", self.plan(f"{NAME}-int8"), "--layers").stdout
+        self.assertRegex(out, r" 4 mamba +in_proj i8 by channel x i8 by token")
 
     def test_calibration_report(self):
         report = self.tmp / "report.json"
