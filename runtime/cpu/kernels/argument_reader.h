@@ -52,6 +52,11 @@ class ArgumentReader {
 
   bool HasInput(std::string_view name) const { return arguments_.inputs.contains(name); }
   bool HasWeight(std::string_view name) const { return arguments_.weights.contains(name); }
+  /// Whether there is such a weight, in layout Panel.
+  bool HasPanel(std::string_view name) const {
+    const auto found = arguments_.weights.find(name);
+    return found != arguments_.weights.end() && found->second.layout == Layout::kPanel;
+  }
 
   /// States a relation between arguments.
   template <typename... Args>

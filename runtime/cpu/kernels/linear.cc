@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <vector>
 
 #include "runtime/cpu/kernels/argument_reader.h"
 #include "runtime/cpu/kernels/for_rows.h"
@@ -48,8 +49,11 @@ void PackedMatrix::PrepareInput(const uint8_t* codes, std::byte* prepared) const
   if (dtype_ == DType::kI8) {
     std::memcpy(prepared, codes, k_);
     std::fill(prepared + k_, prepared + depth, std::byte{0});
-    const int32_t sum = kernels_->sum_i8(reinterpret_cast<const int8_t*>(codes), k_);
-    std::memcpy(prepared + depth, &sum, sizeof(sum));
+    const int64_t group = groups_.scales == nullptr ? k_ : groups_.depth;
+    for (int64_t g = 0; g < groups_.num_groups; ++g) {
+      const int32_t sum = kernels_->sum_i8(reinterpret_cast<const int8_t*>(codes) + g * group, group);
+      std::memcpy(prepared + depth + g * static_cast<int64_t>(sizeof(sum)), &sum, sizeof(sum));
+    }
     return;
   }
   auto* decoded = reinterpret_cast<uint16_t*>(prepared);
@@ -72,13 +76,54 @@ void PackedMatrix::Multiply(const std::byte* input, int64_t num_rows, int64_t fi
   tile.output_row_bytes = output_row_bytes;
   tile.num_columns = std::min(n_ - first_column, num_panels * kPanelRows);
   tile.epilogue = epilogue.From(0, first_column);
+  tile.groups = groups_.From(first_panel);
   kernels_->Run(dtype_, tile);
 }
 
-void CheckDepth(ArgumentReader& args, std::string_view name, const WeightArgument& weight) {
-  args.Check(weight.dtype != DType::kI8 || weight.shape.back() <= kMaxI8Depth,
-             "weight '{}' has {} inputs of i8, expected at most {}: sums have 32 bits", name, weight.shape.back(),
+Epilogue WeightScales::EpilogueOf(int64_t matrix) const {
+  Epilogue epilogue;
+  if (groups.scales == nullptr) {
+    epilogue.weight_scale = scales + matrix * per_matrix;
+    epilogue.scale_per_column = per_matrix != 1;
+  }
+  return epilogue;
+}
+
+GroupScales WeightScales::GroupsOf(int64_t matrix) const {
+  GroupScales of_matrix = groups;
+  of_matrix.scales = groups.scales == nullptr ? nullptr : groups.scales + matrix * per_matrix;
+  return of_matrix;
+}
+
+WeightScales ReadScales(ArgumentReader& args, std::string_view name, const WeightArgument& weight) {
+  const bool is_i8 = weight.dtype == DType::kI8;
+  const int64_t k = weight.shape.back(), n = weight.shape[weight.shape.size() - 2];
+  args.Check(!is_i8 || k <= kMaxI8Depth, "a matrix of i8 has {} inputs, expected at most {}: sums have 32 bits", k,
              kMaxI8Depth);
+  WeightScales scales;
+  std::vector<int64_t> shape(weight.shape.begin(), weight.shape.end() - 1);
+  if (is_i8 && args.HasPanel(name)) {
+    shape.push_back(-1);
+    const WeightArgument found = args.Weight(name, shape, Layout::kPanel);
+    const int64_t num_groups = found.shape.back();
+    args.Check(k % num_groups == 0 && k / num_groups % kGroupUnit == 0,
+               "weight '{}' has {} groups of {} inputs, expected groups of a multiple of {}", name, num_groups, k,
+               kGroupUnit);
+    scales.scales = reinterpret_cast<const float*>(found.data.data());
+    scales.groups = {scales.scales, k / num_groups, num_groups};
+    scales.per_matrix = PanelMatrixBytes(DType::kF32, n, num_groups) / static_cast<int64_t>(sizeof(float));
+    return scales;
+  }
+  shape.back() = -1;
+  const WeightArgument found = args.Weight(name, shape);
+  scales.per_matrix = found.shape.back();
+  shape.back() = 1;
+  std::vector<int64_t> rows = shape;
+  rows.back() = n;
+  args.Check(scales.per_matrix == 1 || scales.per_matrix == n, "weight '{}' is {}, expected {} or {}", name,
+             ShapeText(found.shape), ShapeText(shape), ShapeText(rows));
+  scales.scales = reinterpret_cast<const float*>(found.data.data());
+  return scales;
 }
 
 PanelTasks::PanelTasks(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads)
@@ -181,19 +226,17 @@ PreparedOr PrepareScaledMatmul(const DispatchArguments& arguments) {
   matmul->input = has_input_scale ? args.Input("input", -1, {DType::kF8E4M3, DType::kI8}) : args.Input("input");
   const WeightArgument weight =
       ReadProduct(args, arguments, {has_input_scale ? matmul->input.dtype : DType::kF8E4M3}, *matmul);
-  const int64_t n = weight.shape[0];
-  CheckDepth(args, "weight", weight);
   if (has_input_scale) {
     matmul->input_scale = args.Input("input_scale", 1);
     args.Check(matmul->input_scale->space == matmul->input.space, "input and input_scale count different things");
   }
-  const WeightArgument scale = args.Weight("weight_scale", {-1});
-  args.Check(scale.shape[0] == 1 || scale.shape[0] == n, "weight 'weight_scale' is [{}], expected [1] or [{}]",
-             scale.shape[0], n);
-  matmul->epilogue.weight_scale = reinterpret_cast<const float*>(scale.data.data());
-  matmul->epilogue.scale_per_column = scale.shape[0] != 1;
+  const WeightScales scales = ReadScales(args, "weight_scale", weight);
+  const Epilogue scaled = scales.EpilogueOf(0);
+  matmul->epilogue.weight_scale = scaled.weight_scale;
+  matmul->epilogue.scale_per_column = scaled.scale_per_column;
   RETURN_IF_ERROR(args.Finish());
-  matmul->matrix = PackedMatrix(weight.dtype, weight.data.data(), n, matmul->input.columns);
+  matmul->matrix = PackedMatrix(weight.dtype, weight.data.data(), weight.shape[0], matmul->input.columns,
+                                /*split_input=*/false, scales.GroupsOf(0));
   return matmul;
 }
 

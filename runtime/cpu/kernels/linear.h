@@ -18,14 +18,16 @@ namespace nemotron::runtime::cpu {
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  /// `split_input` (BF16 only): each input is the sum of two BF16 numbers instead of one.
-  PackedMatrix(DType dtype, const std::byte* panels, int64_t n, int64_t k, bool split_input = false)
+  /// `split_input` (BF16 only): each input is the sum of two BF16 numbers instead of one. `groups`: of I8 only.
+  PackedMatrix(DType dtype, const std::byte* panels, int64_t n, int64_t k, bool split_input = false,
+               const GroupScales& groups = {})
       : kernels_(&GetLinearKernels(CurrentIsa())),
         dtype_(dtype),
         split_(split_input && dtype == DType::kBF16),
         panels_(panels),
         n_(n),
-        k_(k) {}
+        k_(k),
+        groups_(groups) {}
 
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
@@ -47,7 +49,7 @@ class PackedMatrix {
  private:
   DType operand() const { return dtype_ == DType::kF32 || dtype_ == DType::kI8 ? dtype_ : DType::kBF16; }
   int64_t OperandRowBytes() const {
-    const int64_t sum_bytes = dtype_ == DType::kI8 ? sizeof(int32_t) : 0;
+    const int64_t sum_bytes = dtype_ == DType::kI8 ? groups_.num_groups * int64_t{sizeof(int32_t)} : 0;
     return RoundUp64(PanelDepth(dtype_, k_) * SizeOf(operand()) + sum_bytes);
   }
 
@@ -56,10 +58,23 @@ class PackedMatrix {
   bool split_ = false;
   const std::byte* panels_ = nullptr;
   int64_t n_ = 0, k_ = 0;
+  GroupScales groups_;
 };
 
-/// Sums of an I8 matrix with more inputs could overflow.
-void CheckDepth(ArgumentReader& args, std::string_view name, const WeightArgument& weight);
+/// How a matrix [N, K], or a stack of E of them, is scaled.
+struct WeightScales {
+  const float* scales = nullptr;  ///< [1] or [N] each, or packed [N, num_groups] each
+  int64_t per_matrix = 1;         ///< elements of each matrix, padding included
+  GroupScales groups;             ///< of the first matrix, if there are groups
+
+  /// Those of a matrix of the stack.
+  Epilogue EpilogueOf(int64_t matrix) const;
+  GroupScales GroupsOf(int64_t matrix) const;
+};
+
+/// The scales `name` of the codes `weight`: [1] or [N], of a stack [E, 1] or [E, N]; or in layout Panel [N, G] or
+/// [E, N, G], for each of G groups of inputs of an I8 matrix. Checks too that sums of I8 fit 32 bits.
+WeightScales ReadScales(ArgumentReader& args, std::string_view name, const WeightArgument& weight);
 
 /// The panels of a matrix cut into tasks of equal size: enough to be worth claiming, few enough to share the work
 /// evenly. Boundaries suit the register tiles of AVX-512: 4 panels a stream, 3 a tile.

@@ -18,20 +18,23 @@
 // those.
 //
 // I8: a vector of sums holds int32, in its bits, until they are finished; so do the sums in the output between blocks.
-// The weights are offset by 128 (runtime/plan/layout.h), which is taken off with the sum of the row.
+// The weights are offset by 128 (runtime/plan/layout.h), which is taken off with the sum of the row. With scales for
+// groups, sums end with their group: scaled, they are added to the output, which is F32 then.
 
-/// How weights lie and how they are multiplied. kSplitBF16: each input is the sum of two BF16 numbers.
-enum class Format { kF32, kBF16, kSplitBF16, kF8, kI8 };
+/// How weights lie and how they are multiplied. kSplitBF16: each input is the sum of two BF16 numbers. kI8Groups:
+/// scales for groups of k.
+enum class Format { kF32, kBF16, kSplitBF16, kF8, kI8, kI8Groups };
 
 /// Elements of k in a vector of 64 bytes.
+constexpr bool IsI8(Format format) { return format == Format::kI8 || format == Format::kI8Groups; }
 constexpr int64_t StepOf(Format format) {
-  return format == Format::kF32 ? 1 : format == Format::kF8 || format == Format::kI8 ? 4 : 2;
+  return format == Format::kF32 ? 1 : format == Format::kF8 || IsI8(format) ? 4 : 2;
 }
 
 /// What rows of input are of.
 template <Format kFormat>
 using ElementOf =
-    std::conditional_t<kFormat == Format::kF32, float, std::conditional_t<kFormat == Format::kI8, int8_t, uint16_t>>;
+    std::conditional_t<kFormat == Format::kF32, float, std::conditional_t<IsI8(kFormat), int8_t, uint16_t>>;
 
 /// Elements of k a block: 3 panels of BF16 take 96 KiB, 8 rows of input 16 KiB.
 constexpr int64_t kBlockDepth = 1024;
@@ -42,9 +45,10 @@ constexpr int64_t kBlockDepth = 1024;
 struct Ahead {
   const char* weights = nullptr;  // of the first panel
   int64_t panel_bytes = 0;        // from panel to panel
-  int64_t bytes = 0;              // of each panel, every kAheadSteps steps of k; 0: nothing
+  int64_t bytes = 0;              // of each panel, every AheadSteps steps of k; 0: nothing
 };
-constexpr int64_t kAheadSteps = 16;
+/// A group is a whole number of these.
+constexpr int64_t AheadSteps(Format format) { return format == Format::kI8Groups ? kGroupUnit / 4 : 16; }
 
 /// How far ahead F8E4M3 is fetched that is decoded in registers; without it a vector's decoding waits for memory. Zen
 /// 5, N = 18560, K = 4096, a core, of 43 GB/s: T = 1 34 without, 35 with 1 KiB, 37 with 2, 32 with 4.
@@ -144,14 +148,46 @@ inline int ColumnsOf(const LinearTile& tile, int64_t panel) {
   return static_cast<int>(std::min<int64_t>(kPanelRows, tile.num_columns - panel * kPanelRows));
 }
 
+/// What the offset of the weights adds to the sums of a row and group.
+inline int32_t OffsetOf(const LinearTile& tile, int64_t row, int64_t group) {
+  int32_t sum;
+  const auto* input = static_cast<const int8_t*>(tile.input) + row * tile.input_stride;
+  std::memcpy(&sum, input + tile.depth + group * static_cast<int64_t>(sizeof(sum)), sizeof(sum));
+  return sum * kI8PanelOffset;
+}
+
+/// Adds the sums of a group, scaled, to the output, and begins anew.
+template <int kRows, int kPanels>
+NEMOTRON_INLINE void EndGroup(const LinearTile& tile, int64_t row, int64_t panel, int64_t apart, int64_t group,
+                              typename Ops::Vector (&sums)[kRows][kPanels]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    const int32_t offset = OffsetOf(tile, row + r, group);
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+      const int64_t at = panel + p * apart;
+      const auto scales = Ops::Load(tile.groups.From(at).scales + group * kPanelRows, kPanelRows);
+      float* output = OutputOf(tile, row + r, at);
+      const int n = ColumnsOf(tile, at);
+      auto y = Ops::Multiply(Ops::FloatOfI32(sums[r][p], offset), scales);
+      if (group > 0) {
+        y = Ops::Add(Ops::Load(output, n), y);
+      }
+      Ops::Store(output, y, n);
+      sums[r][p] = Ops::Zero();
+    }
+  }
+}
+
 /// Panels panel, panel + apart, ... for rows [row, row + kRows).
 template <Format kFormat, int kRows, int kPanels>
 NEMOTRON_INLINE void RegisterTile(const LinearTile& tile, int64_t row, int64_t panel, int64_t apart,
                                   const Block& block) {
-  constexpr int64_t kStep = StepOf(kFormat);
+  constexpr int64_t kStep = StepOf(kFormat), kChunk = AheadSteps(kFormat) * kStep;
+  constexpr bool kHasGroups = kFormat == Format::kI8Groups;
   const auto* input = static_cast<const ElementOf<kFormat>*>(tile.input) + row * tile.input_stride;
   const char* weights = block.weights + panel * block.panel_bytes;
-  const bool goes_on = block.k_begin != 0 || tile.accumulate;
+  const bool goes_on = !kHasGroups && (block.k_begin != 0 || tile.accumulate);
   typename Ops::Vector sums[kRows][kPanels];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -163,19 +199,29 @@ NEMOTRON_INLINE void RegisterTile(const LinearTile& tile, int64_t row, int64_t p
   }
   const Ahead& ahead = block.ahead;
   int64_t fetched = 0, due = 0;
-  for (int64_t k_chunk = block.k_begin; k_chunk < block.k_end; k_chunk += kAheadSteps * kStep) {
+  int64_t group = kHasGroups ? block.k_begin / tile.groups.depth : 0, group_end = block.k_begin + tile.groups.depth;
+  for (int64_t k_chunk = block.k_begin; k_chunk < block.k_end; k_chunk += kChunk) {
     for (due += ahead.bytes; fetched < due; fetched += 64) {
 #pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) {
         Ops::Prefetch(ahead.weights + fetched + (panel + p * apart) * ahead.panel_bytes);
       }
     }
-    const int64_t chunk_end = std::min(block.k_end, k_chunk + kAheadSteps * kStep);
+    const int64_t chunk_end = std::min(block.k_end, k_chunk + kChunk);
     for (int64_t k = k_chunk; k < chunk_end; k += kStep) {
       MultiplyStep<kFormat, kRows, kPanels>(sums, input + k, tile.input_stride, tile.low_offset, weights,
                                             apart * block.panel_bytes);
       weights += 64;
     }
+    if constexpr (kHasGroups) {
+      if (chunk_end == group_end) {
+        EndGroup(tile, row, panel, apart, group++, sums);
+        group_end += tile.groups.depth;
+      }
+    }
+  }
+  if constexpr (kHasGroups) {
+    return;
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -192,17 +238,12 @@ template <Format kFormat>
 void Finish(const LinearTile& tile, int64_t first_row, int64_t num_rows) {
   const Epilogue& epilogue = tile.epilogue;
   for (int64_t row = first_row; row < first_row + num_rows; ++row) {
-    int32_t offset = 0;
-    if constexpr (kFormat == Format::kI8) {
-      std::memcpy(&offset, static_cast<const int8_t*>(tile.input) + row * tile.input_stride + tile.depth, 4);
-      offset *= kI8PanelOffset;
-    }
     for (int64_t panel = 0; panel < tile.num_panels; ++panel) {
       const int64_t column = panel * kPanelRows;
       const int n = ColumnsOf(tile, panel);
       typename Ops::Vector y = Ops::Load(OutputOf(tile, row, panel), n);
       if constexpr (kFormat == Format::kI8) {
-        y = Ops::FloatOfI32(y, offset);
+        y = Ops::FloatOfI32(y, OffsetOf(tile, row, 0));
       }
       if (epilogue.weight_scale != nullptr) {
         auto scale = epilogue.scale_per_column ? Ops::Load(epilogue.weight_scale + column, n)
@@ -211,6 +252,8 @@ void Finish(const LinearTile& tile, int64_t first_row, int64_t num_rows) {
           scale = Ops::Multiply(Ops::Fill(*epilogue.InputScale(row)), scale);
         }
         y = Ops::Multiply(y, scale);
+      } else if (epilogue.input_scale != nullptr) {
+        y = Ops::Multiply(y, Ops::Fill(*epilogue.InputScale(row)));
       }
       if (epilogue.bias != nullptr) {
         y = Ops::Add(y, Ops::Load(epilogue.bias + column, n));
@@ -279,6 +322,7 @@ LinearTile PanelsOf(const LinearTile& tile, int64_t panel, int64_t num_panels) {
   part.output = tile.output + panel * kPanelRows;
   part.num_columns = std::min(tile.num_columns - panel * kPanelRows, part.num_panels * kPanelRows);
   part.epilogue = tile.epilogue.From(0, panel * kPanelRows);
+  part.groups = tile.groups.From(panel);
   return part;
 }
 
@@ -307,15 +351,20 @@ void RunTileOf(const LinearTile& tile) {
   const int64_t panel_bytes = PanelBytes<kFormat>(tile);
   if (tile.num_rows <= kRows) {
     // Each vector in use fetches its like of the next run.
-    const Ahead ahead = {static_cast<const char*>(tile.next), panel_bytes, tile.next == nullptr ? 0 : 64 * kAheadSteps};
+    const Ahead ahead = {static_cast<const char*>(tile.next), panel_bytes,
+                         tile.next == nullptr ? 0 : 64 * AheadSteps(kFormat)};
     const Block all = {0, tile.depth, panels, panel_bytes, ahead};
     return tile.num_rows == 1 ? RowTile<kFormat, 1, Ops::kStreamPanels>(tile, 0, all)
                               : UpToRows<kFormat, kRows>(tile, 0, tile.num_rows, all);
   }
   alignas(64) char decoded[kFormat == Format::kF8 ? kPanels * kBlockDepth * 32 : 64];
   const int64_t groups = (tile.num_rows + kRows - 1) / kRows;
-  for (int64_t k_begin = 0; k_begin < tile.depth; k_begin += kBlockDepth) {
-    const int64_t k_end = std::min(tile.depth, k_begin + kBlockDepth);
+  int64_t block_depth = kBlockDepth;
+  if constexpr (kFormat == Format::kI8Groups) {  // whole groups
+    block_depth = std::max<int64_t>(1, kBlockDepth / tile.groups.depth) * tile.groups.depth;
+  }
+  for (int64_t k_begin = 0; k_begin < tile.depth; k_begin += block_depth) {
+    const int64_t k_end = std::min(tile.depth, k_begin + block_depth);
     // Panels outside, rows inside: the panels of a tile are read from memory once a block and serve all rows.
     for (int64_t panel = 0, count = 0; panel < tile.num_panels; panel += count) {
       count = PanelsOfTile(tile.num_panels - panel, kPanels);
@@ -331,7 +380,7 @@ void RunTileOf(const LinearTile& tile) {
                                                          : panels + tile.num_panels * panel_bytes;
       for (int64_t group = 0; group < groups; ++group) {
         block.ahead = {next + (k_end - k_begin) * kBytes * group / groups, panel_bytes,
-                       kBytes * StepOf(kMultiplied) * kAheadSteps / groups};
+                       kBytes * StepOf(kMultiplied) * AheadSteps(kMultiplied) / groups};
         UpToRows<kMultiplied, kRows>(part, group * kRows, std::min<int64_t>(kRows, tile.num_rows - group * kRows),
                                      block);
       }
@@ -344,7 +393,9 @@ void RunBF16(const LinearTile& tile) {
   tile.low_offset == 0 ? RunTileOf<Format::kBF16>(tile) : RunTileOf<Format::kSplitBF16>(tile);
 }
 void RunF8(const LinearTile& tile) { RunTileOf<Format::kF8>(tile); }
-void RunI8(const LinearTile& tile) { RunTileOf<Format::kI8>(tile); }
+void RunI8(const LinearTile& tile) {
+  tile.groups.scales == nullptr ? RunTileOf<Format::kI8>(tile) : RunTileOf<Format::kI8Groups>(tile);
+}
 
 void RoundToBF16(const float* input, int64_t size, uint16_t* output) {
   for (int64_t i = 0; i < size; ++i) {

@@ -5,15 +5,17 @@
 
 #include "runtime/base/dtype.h"
 #include "runtime/cpu/cpu_info.h"
+#include "runtime/plan/layout.h"
 
 namespace nemotron::runtime::cpu {
 
 /// What becomes of a sum: activation(sum * (input_scale * weight_scale) + bias). The product of the scales is rounded,
-/// then the sum is multiplied by it, then the bias is added; what is absent is left out.
+/// then the sum is multiplied by it, then the bias is added; what is absent is left out. Sums of groups (GroupScales)
+/// have been multiplied by their weight scales before.
 struct Epilogue {
   const float* weight_scale = nullptr;  ///< of the first column; nullptr: sums are not scaled
   bool scale_per_column = false;        ///< else one scale is that of all columns
-  const float* input_scale = nullptr;   ///< of the first row; nullptr: 1 for all. Only with weight_scale
+  const float* input_scale = nullptr;   ///< of the first row; nullptr: 1 for all
   int64_t input_scale_row_bytes = 0;
   const float* bias = nullptr;  ///< of the first column
   bool relu2 = false;
@@ -29,13 +31,28 @@ struct Epilogue {
   const float* InputScale(int64_t row) const {
     return reinterpret_cast<const float*>(reinterpret_cast<const char*>(input_scale) + row * input_scale_row_bytes);
   }
-  bool is_empty() const { return weight_scale == nullptr && bias == nullptr && !relu2; }
+  bool is_empty() const { return weight_scale == nullptr && input_scale == nullptr && bias == nullptr && !relu2; }
 };
+
+/// Scales of an I8 matrix whose outputs have one for each `depth` inputs: a packed F32 matrix [N, num_groups].
+struct GroupScales {
+  const float* scales = nullptr;  ///< of the first panel; nullptr: there are none
+  int64_t depth = 0;              ///< elements of k, a multiple of kGroupUnit
+  int64_t num_groups = 1;
+
+  /// The same for the panels from `panel` on.
+  GroupScales From(int64_t panel) const {
+    GroupScales rest = *this;
+    rest.scales = scales == nullptr ? nullptr : scales + panel * PanelElements(DType::kF32, num_groups);
+    return rest;
+  }
+};
+inline constexpr int64_t kGroupUnit = 32;
 
 /// A block of y = epilogue(x * W^T) for a run of panels of W (runtime/plan/layout.h) and a run of rows of x.
 struct LinearTile {
   /// Rows of BF16 (for BF16 and F8E4M3 panels), F32 or I8, padded with zeros to the depth of a panel; behind a row of
-  /// I8 lies an int32, the sum of its numbers.
+  /// I8 lies an int32, the sum of its numbers, or one for each group.
   const void* input;
   int64_t input_stride;  ///< elements between rows
   int64_t low_offset;    ///< BF16: elements from a row to the second number of each of its sums; 0: there is none
@@ -48,13 +65,15 @@ struct LinearTile {
   int64_t output_row_bytes;
   int64_t num_columns;         ///< at most 16 * num_panels; columns past it are not written
   Epilogue epilogue;           ///< of the first row and the first column of the run
+  GroupScales groups = {};     ///< of the first panel of the run, I8 only
   bool accumulate = false;     ///< sums go on from what `output` holds, not of I8; else from zero
   const void* next = nullptr;  ///< panels to fetch meanwhile, as many as these; null: those that follow in memory
 };
 
 /// The matrix kernels of one instruction set. Every output is one chain of multiply-adds over k in ascending order
 /// (BF16: over pairs of k), whatever the numbers of rows and panels. F8E4M3 is decoded to BF16, exactly, and multiplied
-/// in the chain of BF16. Sums of I8 are int32, exact, and rounded to F32 once: equal bits on every instruction set.
+/// in the chain of BF16. Sums of I8 are int32, exact, and rounded to F32 once; with groups, those of each are, then
+/// scaled and added up in ascending order. Equal bits on every instruction set.
 struct LinearKernels {
   void (*f32)(const LinearTile&);
   void (*bf16)(const LinearTile&);

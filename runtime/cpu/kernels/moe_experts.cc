@@ -19,22 +19,18 @@ struct ExpertMatrices {
   bool split_input = false;
   bool quantize_input = false;         // to the dtype of the weight
   const float* input_scale = nullptr;  // [E], of quantized inputs; nullptr: each row has its own
-  const float* scale = nullptr;        // [E, scale_columns]; nullptr: F32 or BF16 matrices
-  int64_t scale_columns = 1;           // 1 or n
+  std::optional<WeightScales> scales;  // none: F32 or BF16 matrices
 
   PackedMatrix Of(int64_t expert) const {
     return PackedMatrix(weight.dtype, weight.data.data() + expert * PanelMatrixBytes(weight.dtype, n, k), n, k,
-                        split_input);
+                        split_input, scales ? scales->GroupsOf(expert) : GroupScales());
   }
   /// `row_scales`: of the rows of the expert, if they are quantized.
   Epilogue EpilogueOf(int64_t expert, bool relu2, const float* row_scales) const {
-    Epilogue epilogue{.relu2 = relu2};
-    if (scale != nullptr) {
-      epilogue.weight_scale = scale + expert * scale_columns;
-      epilogue.scale_per_column = scale_columns != 1;
-      epilogue.input_scale = quantize_input ? row_scales : nullptr;
-      epilogue.input_scale_row_bytes = sizeof(float);
-    }
+    Epilogue epilogue = scales ? scales->EpilogueOf(expert) : Epilogue();
+    epilogue.input_scale = quantize_input ? row_scales : nullptr;
+    epilogue.input_scale_row_bytes = sizeof(float);
+    epilogue.relu2 = relu2;
     return epilogue;
   }
   /// Readies a row [k] for the matrix of `expert`; `codes` is room for k bytes.
@@ -209,12 +205,7 @@ std::unique_ptr<MoeExperts> ReadExperts(ArgumentReader& args, const DispatchArgu
 }
 
 void ReadScales(ArgumentReader& args, std::string_view name, int64_t num_experts, ExpertMatrices& matrices) {
-  const std::string scale_name = fmt::format("{}_scale", name);
-  const WeightArgument scale = args.Weight(scale_name, {num_experts, -1});
-  args.Check(scale.shape[1] == 1 || scale.shape[1] == matrices.n, "weight '{}' is {}, expected [{}, 1] or [{}, {}]",
-             scale_name, ShapeText(scale.shape), num_experts, num_experts, matrices.n);
-  matrices.scale = reinterpret_cast<const float*>(scale.data.data());
-  matrices.scale_columns = scale.shape[1];
+  matrices.scales = ReadScales(args, fmt::format("{}_scale", name), matrices.weight);
   if (matrices.quantize_input) {
     matrices.input_scale = args.OptionalVector(fmt::format("{}_input_scale", name), num_experts);
   }
@@ -238,8 +229,6 @@ PreparedOr PrepareScaledMoeExperts(const DispatchArguments& arguments) {
   args.Check(activations == (is_i8 ? "i8" : "e4m3") || (activations == "bf16" && !is_i8),
              "activations is '{}' with matrices of {}, expected {}", activations, DTypeName(moe->up.weight.dtype),
              is_i8 ? "i8" : "e4m3 or bf16");
-  CheckDepth(args, "up", moe->up.weight);
-  CheckDepth(args, "down", moe->down.weight);
   moe->up.quantize_input = moe->down.quantize_input = activations != "bf16";
   ReadScales(args, "up", moe->num_experts, moe->up);
   ReadScales(args, "down", moe->num_experts, moe->down);

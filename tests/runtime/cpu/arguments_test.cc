@@ -473,7 +473,7 @@ TEST(Relations, OfF8AreChecked) {
                     f.arguments.weights["down"].shape[1] = kMaxI8Depth + 1;
                     f.Input("input", kMaxI8Depth + 1).Output("output", kMaxI8Depth + 1).Text("activations", "i8");
                   }),
-            "cpu.scaled_moe_experts: weight 'up' has 132105 inputs of i8, expected at most 132104: sums have 32 bits");
+            "cpu.scaled_moe_experts: a matrix of i8 has 132105 inputs, expected at most 132104: sums have 32 bits");
   EXPECT_EQ(error("cpu.scaled_moe_experts", [](KernelFixture& f) { f.Text("activations", "bf16"); }),
             "cpu.scaled_moe_experts: has no weight 'down_input_scale'");
   EXPECT_EQ(error("cpu.scaled_moe_experts",

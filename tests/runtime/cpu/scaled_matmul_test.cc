@@ -243,7 +243,7 @@ TEST_P(ScaledMatmulTest, LongestI8Sums) {
   }
   Product product{1, 1, kMaxI8Depth + 1, {{}, {1}}, Floats(kMaxI8Depth + 1), {1}, {}, false, DType::kI8};
   EXPECT_EQ(MakeKernel(product, 1).PrepareError(),
-            "cpu.scaled_matmul: weight 'weight' has 132105 inputs of i8, expected at most 132104: sums have 32 bits");
+            "cpu.scaled_matmul: a matrix of i8 has 132105 inputs, expected at most 132104: sums have 32 bits");
 }
 
 // A row that has a NaN has the scale NaN (cpu.quantize).
