@@ -110,7 +110,7 @@ typedef struct nemotron_engine_options {
   int64_t context_tokens;       ///< over all sequences; 0: the plan's, lowered to what memory allows
   int64_t page_tokens;          ///< multiple of 16; 0: 64
   int64_t memory_limit_bytes;   ///< 0: what is available
-  /// Called while weights are read from disk; NULL: they are read when first used.
+  /// Called while weights are read from disk; may be NULL.
   void (*on_load)(void* user_data, int64_t bytes_done, int64_t bytes_total);
   void* user_data;
 } nemotron_engine_options;

@@ -103,9 +103,7 @@ StatusOr<std::unique_ptr<Engine>> Engine::Load(std::shared_ptr<const Plan> plan,
   ASSIGN_OR_RETURN(impl->sequences, SequenceTable::Create(impl->device.get(), geometry));
   impl->builder = StepBuilder(impl->limits);
   impl->entry_sequences.reserve(static_cast<size_t>(impl->limits.max_sequences));
-  if (options.load_progress) {
-    PrefetchWeights(*impl->plan, options.load_progress);
-  }
+  RETURN_IF_ERROR(PrefetchWeights(*impl->plan, options.load_progress));
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 

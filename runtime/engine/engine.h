@@ -29,7 +29,7 @@ struct EngineOptions {
   int64_t page_tokens = 0;     ///< 0: 64
   int64_t memory_limit_bytes =
       0;  ///< refuse to use more than this; 0: what the machine (cgroup included) has available
-  std::function<void(int64_t done, int64_t total)> load_progress = {};  ///< bytes of weights touched; may be empty
+  std::function<void(int64_t done, int64_t total)> load_progress = {};  ///< bytes of weights read; may be empty
 };
 
 /// What an engine needs, before anything is allocated. Bytes.
@@ -68,8 +68,8 @@ class Engine {
   /// Memory that `Load` would need. Works without loading; `options` zeros are resolved as `Load` resolves them.
   static StatusOr<MemoryReport> PlanMemory(const Plan& plan, const EngineOptions& options);
 
-  /// Prepares all kernels and allocates slots, pages and workspace. kResourceExhausted if memory does not suffice; the
-  /// message says what was needed, what there is, and which option to lower.
+  /// Prepares all kernels, allocates slots, pages and workspace, and reads the weights into memory. kResourceExhausted
+  /// if memory does not suffice; the message says what was needed, what there is, and which option to lower.
   static StatusOr<std::unique_ptr<Engine>> Load(std::shared_ptr<const Plan> plan, const EngineOptions& options);
   ~Engine();
 

@@ -4,13 +4,15 @@
 #include <cstdint>
 #include <functional>
 
+#include "runtime/base/status.h"
 #include "runtime/plan/plan.h"
 
 namespace nemotron::runtime {
 
-/// Reads all weights of `plan` into the page cache, in the order of the file, so that the first step does not wait for
-/// the disk. Calls `progress` with bytes touched and bytes in all, at least once.
-void PrefetchWeights(const Plan& plan, const std::function<void(int64_t done, int64_t total)>& progress);
+/// Reads all of `plan` into memory with a few threads, in huge pages where the file system has them, so that the first
+/// step waits neither for the disk nor for page faults. Calls `progress`, which may be empty, on this thread with bytes
+/// read and bytes in all; the last call has both equal. kUnavailable if the disk does not give the bytes any more.
+Status PrefetchWeights(const Plan& plan, const std::function<void(int64_t done, int64_t total)>& progress);
 
 }  // namespace nemotron::runtime
 
