@@ -113,6 +113,7 @@ typedef struct nemotron_engine_options {
   /// Called while weights are read from disk; may be NULL.
   void (*on_load)(void* user_data, int64_t bytes_done, int64_t bytes_total);
   void* user_data;
+  int32_t pin_threads;  ///< not 0: bind each to a core, the calling one too, until the engine goes
 } nemotron_engine_options;
 
 /// Sets all fields to their defaults.

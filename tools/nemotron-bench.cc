@@ -37,6 +37,7 @@ struct Options {
   std::vector<int64_t> prompts = {512}, generations = {64}, depths = {0}, batches = {1};
   int repetitions = 5;
   int threads = 0;
+  bool pin = false;
   int64_t chunk = 512;
   uint64_t memory_limit = 0;
   uint64_t seed = 1;
@@ -305,6 +306,7 @@ int Measure(const Options& options) {
   ProgressBar load_bar("loading weights", ProgressBar::Unit::kBytes);
   EngineOptions engine_options;
   engine_options.num_threads = options.threads;
+  engine_options.pin_threads = options.pin;
   engine_options.max_tokens_per_step = options.chunk;
   engine_options.page_tokens = kPageTokens;
   engine_options.memory_limit_bytes = static_cast<int64_t>(std::min<uint64_t>(options.memory_limit, uint64_t{1} << 60));
@@ -323,7 +325,7 @@ int Measure(const Options& options) {
   if (const Status status = bench.CheckInvariance(); !status.ok()) {
     return PrintError(kTool, status);
   }
-  CpuDevice threads((*engine)->num_threads());
+  CpuDevice threads((*engine)->num_threads(), options.pin);
   std::optional<cpu::PeakMeter> meter;
   if (!options.no_peak) {
     const auto pool = threads.StartThreads();
@@ -414,6 +416,7 @@ Exit codes: 0 done, 1 failure, 2 wrong flags, 3 a plan that cannot be used, 4 no
   app.add_option("-t,--threads", options.threads, "threads; 0: all cores this process may use")
       ->check(CLI::Range(0, 4096).description(""))
       ->capture_default_str();
+  app.add_flag("--pin", options.pin, "bind each thread to a core");
   app.add_option("--prefill-chunk", options.chunk, "most tokens of a step")
       ->check(CLI::Range(1, 65536).description(""))
       ->capture_default_str();

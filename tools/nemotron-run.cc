@@ -88,6 +88,7 @@ class Runner {
     EngineOptions engine;
     engine.device = options_.device;
     engine.num_threads = options_.threads;
+    engine.pin_threads = options_.pin;
     engine.max_tokens_per_step = options_.chunk;
     engine.context_tokens = options_.context;
     engine.memory_limit_bytes = static_cast<int64_t>(std::min<uint64_t>(options_.memory_limit, uint64_t{1} << 60));

@@ -94,6 +94,7 @@ void AddFlags(CLI::App& app, RunOptions& options) {
       ->check(Between(0, 4096))
       ->capture_default_str()
       ->group(resources);
+  app.add_flag("--pin", options.pin, "bind each thread to a core")->group(resources);
   app.add_option("-c,--context", options.context, "tokens of KV cache; 0: the model's, lowered to what memory allows")
       ->check(Between(0, int64_t{1} << 40))
       ->group(resources);

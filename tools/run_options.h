@@ -26,6 +26,7 @@ struct RunOptions {
   std::string text;
   int64_t window = 512;
   int threads = 0;
+  bool pin = false;
   uint64_t memory_limit = 0;
   int64_t context = 0, max_sequences = 1, chunk = 0;
   std::string device = "auto", cpu_isa;

@@ -4,10 +4,14 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <string>
+
+#include "runtime/base/cgroup.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -28,7 +32,7 @@ void Pause() {
 #endif
 }
 
-std::vector<int> AllowedCpus() {
+std::vector<int> ReadAffinity() {
   cpu_set_t set;
   CPU_ZERO(&set);
   std::vector<int> cpus;
@@ -42,53 +46,72 @@ std::vector<int> AllowedCpus() {
   return cpus;
 }
 
-/// CPUs that the cgroup's quota allows, or 0 if there is no quota.
-int CgroupQuota() {
+/// Of the first thread that asks, before a pool has bound it.
+const std::vector<int>& AllowedCpus() {
+  static const std::vector<int> cpus = ReadAffinity();
+  return cpus;
+}
+
+/// The quota of one control group in CPUs, or 0.
+double ReadQuota(const CgroupFolder& group) {
   std::string quota;
   double period = 0;
-  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> quota >> period && quota != "max" && period > 0) {
-    return std::max(1, static_cast<int>(std::ceil(std::atof(quota.c_str()) / period)));
+  if (group.version == 2) {  // "max 100000" or "150000 100000"
+    std::ifstream(group.path + "/cpu.max") >> quota >> period;
+  } else {  // -1: none
+    std::ifstream(group.path + "/cpu.cfs_quota_us") >> quota;
+    std::ifstream(group.path + "/cpu.cfs_period_us") >> period;
   }
-  double v1_quota = -1, v1_period = 0;
-  std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") >> v1_quota;
-  std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_period_us") >> v1_period;
-  if (v1_quota > 0 && v1_period > 0) {
-    return std::max(1, static_cast<int>(std::ceil(v1_quota / v1_period)));
-  }
-  return 0;
+  const double time = std::atof(quota.c_str());
+  return time > 0 && period > 0 ? time / period : 0;
 }
 
 }  // namespace
 
+int CpuQuota(const std::string& root) {
+  double least = 0;
+  for (const CgroupFolder& group : CgroupFolders("cpu", root)) {
+    const double quota = ReadQuota(group);
+    least = least == 0 || (quota != 0 && quota < least) ? quota : least;
+  }
+  return static_cast<int>(std::ceil(std::min(least, 1e6)));
+}
+
 int DefaultThreadCount() {
   const int allowed = std::max<int>(1, static_cast<int>(AllowedCpus().size()));
-  const int quota = CgroupQuota();
+  const int quota = CpuQuota();
   return quota == 0 ? allowed : std::min(allowed, quota);
 }
 
-ThreadPool::ThreadPool(int num_threads, bool pin) {
-  const std::vector<int> cpus = pin ? AllowedCpus() : std::vector<int>();
+ThreadPool::ThreadPool(int num_threads, bool pin) : caller_(std::this_thread::get_id()) {
+  const std::vector<int>& cpus = AllowedCpus();
   const auto bind = [&](pthread_t thread, int index) {
-    if (!cpus.empty()) {
+    if (pin && !cpus.empty()) {
       cpu_set_t set;
       CPU_ZERO(&set);
-      CPU_SET(cpus[index % cpus.size()], &set);
-      pthread_setaffinity_np(thread, sizeof(set), &set);
+      CPU_SET(cpus[static_cast<size_t>(index) % cpus.size()], &set);
+      pthread_setaffinity_np(thread, sizeof(set), &set);  // where it fails, threads go where the system puts them
     }
   };
-  bind(pthread_self(), 0);
   for (int i = 1; i < num_threads; ++i) {
     workers_.emplace_back([this, i] { WorkerLoop(i); });
     bind(workers_.back().native_handle(), i);
+  }
+  if (cpu_set_t set; pin && pthread_getaffinity_np(pthread_self(), sizeof(set), &set) == 0) {
+    caller_cpus_ = set;
+    bind(pthread_self(), 0);
   }
 }
 
 ThreadPool::~ThreadPool() {
   stop_.store(true);
-  epoch_.fetch_add(1);
-  epoch_.notify_all();
+  wakeups_.fetch_add(1);
+  wakeups_.notify_all();
   for (std::thread& worker : workers_) {
     worker.join();
+  }
+  if (caller_cpus_.has_value() && caller_ == std::this_thread::get_id()) {
+    pthread_setaffinity_np(pthread_self(), sizeof(*caller_cpus_), &*caller_cpus_);
   }
 }
 
@@ -99,19 +122,19 @@ void ThreadPool::Run(int64_t num_tasks, TaskFunction function, const void* conte
     }
     return;
   }
+  assert(num_tasks < int64_t{1} << 31);
   function_ = function;
   context_ = context;
-  num_tasks_ = num_tasks;
-  next_task_.store(0, std::memory_order_relaxed);
-  active_workers_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  epoch_.fetch_add(1);  // publishes the fields above
-  // A worker counts itself as sleeping before it looks at the epoch a last time, so either this load sees it or it sees
-  // the epoch.
+  done_.store(0, std::memory_order_relaxed);
+  tasks_.store(static_cast<uint64_t>(num_tasks) << 32);  // publishes the fields above
+  // A worker counts itself as sleeping before it looks at the tasks a last time, so either this load sees it or it sees
+  // them.
   if (sleeping_.load() > 0) {
-    epoch_.notify_all();
+    wakeups_.fetch_add(1);
+    wakeups_.notify_all();
   }
-  DoTasks(0);
-  for (int spins = 0; active_workers_.load(std::memory_order_acquire) != 0; ++spins) {
+  const int64_t left = num_tasks - DoTasks(0);
+  for (int spins = 0; done_.load(std::memory_order_acquire) != left; ++spins) {
     if (spins < 4096) {
       Pause();
     } else {
@@ -120,33 +143,41 @@ void ThreadPool::Run(int64_t num_tasks, TaskFunction function, const void* conte
   }
 }
 
-void ThreadPool::DoTasks(int thread) {
-  for (int64_t task = next_task_.fetch_add(1, std::memory_order_relaxed); task < num_tasks_;
-       task = next_task_.fetch_add(1, std::memory_order_relaxed)) {
-    function_(context_, task, thread);
+/// Claims tasks until none is left. Returns how many it did.
+int64_t ThreadPool::DoTasks(int thread) {
+  for (int64_t count = 0;; ++count) {
+    const uint64_t claim = tasks_.fetch_add(1, std::memory_order_acquire);
+    const uint64_t task = claim & 0xffffffff;
+    if (task >= claim >> 32) {
+      return count;
+    }
+    function_(context_, static_cast<int64_t>(task), thread);
   }
 }
 
+bool ThreadPool::HasTask(std::memory_order order) const {
+  const uint64_t tasks = tasks_.load(order);
+  return (tasks & 0xffffffff) < tasks >> 32;
+}
+
 void ThreadPool::WorkerLoop(int thread) {
-  uint32_t seen = 0;
-  while (true) {
-    const auto start = std::chrono::steady_clock::now();
-    while (epoch_.load(std::memory_order_acquire) == seen) {
-      for (int i = 0; i < 64 && epoch_.load(std::memory_order_relaxed) == seen; ++i) {
-        Pause();
-      }
-      if (epoch_.load(std::memory_order_relaxed) == seen && std::chrono::steady_clock::now() - start > kSpinTime) {
-        sleeping_.fetch_add(1);
-        epoch_.wait(seen);
-        sleeping_.fetch_sub(1);
-      }
+  auto idle_since = std::chrono::steady_clock::now();
+  while (!stop_.load(std::memory_order_relaxed)) {
+    for (int i = 0; i < 64 && !HasTask(std::memory_order_relaxed); ++i) {
+      Pause();
     }
-    seen = epoch_.load(std::memory_order_acquire);
-    if (stop_.load()) {
-      return;
+    if (HasTask(std::memory_order_relaxed)) {
+      done_.fetch_add(DoTasks(thread), std::memory_order_release);
+      idle_since = std::chrono::steady_clock::now();
+    } else if (std::chrono::steady_clock::now() - idle_since > kSpinTime) {
+      const uint32_t seen = wakeups_.load();
+      sleeping_.fetch_add(1);
+      if (!HasTask(std::memory_order_seq_cst) && !stop_.load()) {
+        wakeups_.wait(seen);
+      }
+      sleeping_.fetch_sub(1);
+      idle_since = std::chrono::steady_clock::now();
     }
-    DoTasks(thread);
-    active_workers_.fetch_sub(1, std::memory_order_release);
   }
 }
 

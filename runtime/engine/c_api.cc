@@ -94,6 +94,7 @@ StatusOr<EngineOptions> ReadEngineOptions(const nemotron_engine_options* options
   EngineOptions result;
   result.device = known.device == nullptr ? "auto" : known.device;
   result.num_threads = known.num_threads;
+  result.pin_threads = known.pin_threads != 0;
   if (known.max_sequences != 0) {
     result.max_sequences = known.max_sequences;
   }

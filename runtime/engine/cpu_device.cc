@@ -191,7 +191,7 @@ Status CpuDevice::CopyFromHost(std::byte* target, const std::byte* source, int64
 StatusOr<cpu::ThreadPool*> CpuDevice::StartThreads() {
   if (pool_ == nullptr) {
     try {
-      pool_ = std::make_unique<cpu::ThreadPool>(num_threads_);
+      pool_ = std::make_unique<cpu::ThreadPool>(num_threads_, pin_threads_);
     } catch (const std::system_error& error) {
       return Error(StatusCode::kResourceExhausted, "the system starts no {} threads ({}); lower --threads",
                    num_threads_, error.what());
@@ -218,11 +218,11 @@ StatusOr<std::unique_ptr<DeviceProgram>> CpuDevice::Prepare(const Plan& plan, co
   return std::unique_ptr<DeviceProgram>(std::move(prepared));
 }
 
-StatusOr<std::unique_ptr<Device>> CreateDevice(const std::string& name, int num_threads) {
+StatusOr<std::unique_ptr<Device>> CreateDevice(const std::string& name, int num_threads, bool pin_threads) {
   if (name != "auto" && name != "cpu") {
     return InvalidArgument("there is no device '{}', expected 'auto' or 'cpu'", name);
   }
-  return std::unique_ptr<Device>(std::make_unique<CpuDevice>(num_threads));
+  return std::unique_ptr<Device>(std::make_unique<CpuDevice>(num_threads, pin_threads));
 }
 
 }  // namespace nemotron::runtime

@@ -14,7 +14,8 @@ namespace nemotron::runtime {
 class CpuDevice final : public Device {
  public:
   /// `num_threads` 0: the cores that this process may use.
-  explicit CpuDevice(int num_threads) : num_threads_(num_threads > 0 ? num_threads : cpu::DefaultThreadCount()) {}
+  CpuDevice(int num_threads, bool pin_threads)
+      : num_threads_(num_threads > 0 ? num_threads : cpu::DefaultThreadCount()), pin_threads_(pin_threads) {}
 
   std::string_view name() const override { return "cpu"; }
   int num_threads() const override { return num_threads_; }
@@ -31,6 +32,7 @@ class CpuDevice final : public Device {
 
  private:
   int num_threads_;
+  bool pin_threads_;
   std::unique_ptr<cpu::ThreadPool> pool_;
 };
 

@@ -120,9 +120,9 @@ inline DeviceMemory::~DeviceMemory() {
   }
 }
 
-/// The device called `name` ("auto" or "cpu"). `num_threads` 0: the cores that this process may use.
-/// kInvalidArgument for other names.
-StatusOr<std::unique_ptr<Device>> CreateDevice(const std::string& name, int num_threads);
+/// The device called `name` ("auto" or "cpu"). `num_threads` 0: the cores that this process may use; `pin_threads`:
+/// each on a core of its own. kInvalidArgument for other names.
+StatusOr<std::unique_ptr<Device>> CreateDevice(const std::string& name, int num_threads, bool pin_threads);
 
 }  // namespace nemotron::runtime
 

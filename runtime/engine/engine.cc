@@ -25,7 +25,7 @@ struct Prepared {
 StatusOr<Prepared> PrepareEngine(const Plan& plan, const EngineOptions& options) {
   Prepared prepared;
   ASSIGN_OR_RETURN(prepared.limits, ResolveLimits(options));
-  ASSIGN_OR_RETURN(prepared.device, CreateDevice(options.device, options.num_threads));
+  ASSIGN_OR_RETURN(prepared.device, CreateDevice(options.device, options.num_threads, options.pin_threads));
   ASSIGN_OR_RETURN(prepared.program, prepared.device->Prepare(plan, prepared.limits));
   const int64_t available = options.memory_limit_bytes != 0 ? options.memory_limit_bytes : AvailableMemoryBytes();
   ASSIGN_OR_RETURN(prepared.memory,
@@ -93,6 +93,8 @@ StatusOr<std::unique_ptr<Engine>> Engine::Load(std::shared_ptr<const Plan> plan,
   if (root.tokenizer() != nullptr) {
     ASSIGN_OR_RETURN(impl->tokenizer, LoadTokenizer(*impl->plan));
   }
+  // Before threads are pinned: the readers may run anywhere.
+  RETURN_IF_ERROR(PrefetchWeights(*impl->plan, options.load_progress));
   RETURN_IF_ERROR(impl->program->AllocateWorkspace());
   SequenceTable::Geometry geometry;
   geometry.max_sequences = impl->limits.max_sequences;
@@ -103,7 +105,6 @@ StatusOr<std::unique_ptr<Engine>> Engine::Load(std::shared_ptr<const Plan> plan,
   ASSIGN_OR_RETURN(impl->sequences, SequenceTable::Create(impl->device.get(), geometry));
   impl->builder = StepBuilder(impl->limits);
   impl->entry_sequences.reserve(static_cast<size_t>(impl->limits.max_sequences));
-  RETURN_IF_ERROR(PrefetchWeights(*impl->plan, options.load_progress));
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 

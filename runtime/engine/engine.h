@@ -20,7 +20,8 @@ class StepProfiler;
 /// How much room an engine makes. Zero means: choose from the plan and the machine.
 struct EngineOptions {
   std::string device = "auto";      ///< "auto" or "cpu"
-  int num_threads = 0;              ///< 0: cores this process may use
+  int num_threads = 0;              ///< 0: cores this process may use, or fewer if there is a CPU quota
+  bool pin_threads = false;         ///< bind each to a core, that which calls Load too, until the engine goes
   int64_t max_sequences = 8;        ///< slots
   int64_t max_tokens_per_step = 0;  ///< T; 0: 512. Longer prompts are cut into chunks (chunked prefill)
   int64_t max_rows_per_step = 0;    ///< R; 0: max(max_sequences, 32)

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "runtime/base/cgroup.h"
 #include "runtime/plan/format.h"
 
 namespace nemotron::runtime {
@@ -43,34 +44,18 @@ int64_t SumOfKeys(const std::string& path, std::initializer_list<std::string_vie
   return sum;
 }
 
-/// File names of a control group hierarchy.
-struct GroupFiles {
-  const char *limit, *usage, *inactive_file, *active_file;
-};
-constexpr GroupFiles kVersion1 = {"/memory.limit_in_bytes", "/memory.usage_in_bytes", "total_inactive_file",
-                                  "total_active_file"};
-constexpr GroupFiles kVersion2 = {"/memory.max", "/memory.current", "inactive_file", "active_file"};
-
-/// What the group at `mount` + `path` and its ancestors leave.
-int64_t AvailableInGroup(const std::string& mount, std::string path, const GroupFiles& files) {
-  int64_t available = kUnlimited;
-  if (path.find("..") != std::string::npos) {
-    path.clear();  // the process is outside of what its namespace shows
+/// What one control group leaves.
+int64_t AvailableInGroup(const CgroupFolder& group) {
+  const bool v2 = group.version == 2;
+  const auto limit = ReadNumber(group.path + (v2 ? "/memory.max" : "/memory.limit_in_bytes"));
+  const auto usage = ReadNumber(group.path + (v2 ? "/memory.current" : "/memory.usage_in_bytes"));
+  if (!limit.has_value() || !usage.has_value()) {
+    return kUnlimited;
   }
-  while (true) {
-    const std::string directory = mount + path;
-    const std::optional<int64_t> limit = ReadNumber(directory + files.limit);
-    const std::optional<int64_t> usage = ReadNumber(directory + files.usage);
-    if (limit.has_value() && usage.has_value()) {
-      const int64_t cache = SumOfKeys(directory + "/memory.stat", {files.inactive_file, files.active_file});
-      available = std::min(available, std::max<int64_t>(0, *limit - std::max<int64_t>(0, *usage - cache)));
-    }
-    const size_t slash = path.rfind('/');
-    if (path.empty() || slash == std::string::npos) {
-      return available;
-    }
-    path.resize(slash);
-  }
+  const std::string stat = group.path + "/memory.stat";
+  const int64_t cache = v2 ? SumOfKeys(stat, {"inactive_file", "active_file"})
+                           : SumOfKeys(stat, {"total_inactive_file", "total_active_file"});
+  return std::max<int64_t>(0, *limit - std::max<int64_t>(0, *usage - cache));
 }
 
 std::string Describe(const MemoryReport& report) {
@@ -101,23 +86,8 @@ int64_t AvailableMemoryBytes(const std::string& root) {
       }
     }
   }
-  std::ifstream groups(root + "/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {  // "hierarchy:controllers:path"
-    const size_t first = line.find(':');
-    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) {
-      continue;
-    }
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    std::string path = line.substr(second + 1);
-    if (path == "/") {
-      path.clear();
-    }
-    if (controllers == ",,") {
-      available = std::min(available, AvailableInGroup(root + "/sys/fs/cgroup", path, kVersion2));
-    } else if (controllers.find(",memory,") != std::string::npos) {
-      available = std::min(available, AvailableInGroup(root + "/sys/fs/cgroup/memory", path, kVersion1));
-    }
+  for (const CgroupFolder& group : CgroupFolders("memory", root)) {
+    available = std::min(available, AvailableInGroup(group));
   }
   return available;
 }

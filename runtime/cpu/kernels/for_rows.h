@@ -10,13 +10,14 @@
 
 namespace nemotron::runtime::cpu {
 
-/// Calls function(row), or function(row, thread) if it takes both, for each row of [0, num_rows), in parallel; a task
-/// takes a few, so that claiming it costs little beside a row of some thousand elements.
+/// Calls function(row), or function(row, thread) if it takes both, for each row of [0, num_rows), in parallel. A task
+/// takes a few rows, so that claiming it costs little beside a row of some thousand elements, but only where that
+/// leaves four tasks a thread: eight rows are eight tasks for two threads (docs/performance.md, Threads).
 template <typename Function>
 void ForRows(const StepContext& step, int64_t num_rows, const Function& function) {
-  constexpr int64_t kRowsPerTask = 8;
-  step.pool->ParallelFor((num_rows + kRowsPerTask - 1) / kRowsPerTask, [&](int64_t task, int thread) {
-    for (int64_t row = task * kRowsPerTask; row < std::min(num_rows, (task + 1) * kRowsPerTask); ++row) {
+  const int64_t rows_per_task = std::clamp<int64_t>(num_rows / (4 * step.pool->num_threads()), 1, 8);
+  step.pool->ParallelFor((num_rows + rows_per_task - 1) / rows_per_task, [&](int64_t task, int thread) {
+    for (int64_t row = task * rows_per_task; row < std::min(num_rows, (task + 1) * rows_per_task); ++row) {
       if constexpr (std::is_invocable_v<Function, int64_t, int>) {
         function(row, thread);
       } else {

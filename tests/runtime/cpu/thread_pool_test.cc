@@ -2,10 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <random>
+#include <string>
 #include <thread>
 #include <vector>
+
+#include "tests/runtime/base/temporary_folder.h"
 
 namespace nemotron::runtime::cpu {
 namespace {
@@ -104,16 +110,93 @@ TEST(ThreadPool, EndsWhileWorkersSpinOrSleep) {
   }
 }
 
-TEST(ThreadPool, Pinned) {
-  ThreadPool pool(2, /*pin=*/true);
-  std::atomic<int> done = 0;
-  pool.ParallelFor(100, [&](int64_t, int) { ++done; });
-  EXPECT_EQ(done, 100);
+// A call does not wait for threads that have claimed nothing, so they come late, to tasks of calls that follow.
+TEST(ThreadPool, MoreThreadsThanCores) {
+  ThreadPool pool(16);
+  std::mt19937 random(3);
+  for (int call = 0; call < 3000; ++call) {
+    std::vector<int> count(2 + random() % 60, call);  // another context each
+    pool.ParallelFor(static_cast<int64_t>(count.size()), [&](int64_t task, int) { ++count[task]; });
+    ASSERT_EQ(count, std::vector<int>(count.size(), call + 1));
+    if (call % 100 == 0) {
+      std::this_thread::sleep_for(std::chrono::microseconds(random() % 200));
+    }
+  }
+}
+
+std::vector<int> Cpus() {
+  cpu_set_t set;
+  EXPECT_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
+  std::vector<int> cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) {
+      cpus.push_back(cpu);
+    }
+  }
+  return cpus;
+}
+
+TEST(ThreadPool, PinsEachThreadUntilItGoes) {
+  const std::vector<int> all = Cpus();
+  {
+    ThreadPool pool(3, /*pin=*/true);
+    for (int call = 0; call < 100; ++call) {
+      pool.ParallelFor(30, [&](int64_t, int thread) {
+        EXPECT_EQ(Cpus(), std::vector<int>{all[static_cast<size_t>(thread) % all.size()]});
+      });
+    }
+    ThreadPool other(2);  // by a bound thread
+    EXPECT_EQ(DefaultThreadCount(), std::min<int>(static_cast<int>(all.size()), CpuQuota() == 0 ? 4096 : CpuQuota()));
+  }
+  EXPECT_EQ(Cpus(), all);
 }
 
 TEST(ThreadPool, DefaultThreadCount) {
   EXPECT_GE(DefaultThreadCount(), 1);
   EXPECT_LE(DefaultThreadCount(), static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+/// A folder that looks like / to CpuQuota.
+struct FakeRoot : TemporaryFolder {
+  void Put(const std::string& path, const std::string& text) {
+    std::filesystem::create_directories(std::filesystem::path(Path(path)).parent_path());
+    Write(path, text);
+  }
+};
+
+TEST(CpuQuota, TheLeastOfVersion2) {
+  FakeRoot root;
+  EXPECT_EQ(CpuQuota(root.Path("")), 0);
+  root.Put("proc/self/cgroup", "0::/pod/box\n");
+  root.Put("sys/fs/cgroup/pod/box/cpu.max", "max 100000\n");
+  EXPECT_EQ(CpuQuota(root.Path("")), 0);
+  root.Put("sys/fs/cgroup/cpu.max", "800000 100000\n");
+  EXPECT_EQ(CpuQuota(root.Path("")), 8);
+  root.Put("sys/fs/cgroup/pod/cpu.max", "250000 100000\n");
+  EXPECT_EQ(CpuQuota(root.Path("")), 3);
+  root.Put("sys/fs/cgroup/pod/box/cpu.max", "1000 100000\n");
+  EXPECT_EQ(CpuQuota(root.Path("")), 1);
+}
+
+TEST(CpuQuota, TheLeastOfVersion1) {
+  FakeRoot root;
+  root.Put("proc/self/cgroup", "4:memory:/job\n3:cpu,cpuacct:/docker/abc\n0::/\n");
+  root.Put("sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_quota_us", "-1\n");
+  root.Put("sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_period_us", "100000\n");
+  EXPECT_EQ(CpuQuota(root.Path("")), 0);
+  root.Put("sys/fs/cgroup/cpu,cpuacct/docker/cpu.cfs_quota_us", "150000\n");
+  root.Put("sys/fs/cgroup/cpu,cpuacct/docker/cpu.cfs_period_us", "50000\n");
+  EXPECT_EQ(CpuQuota(root.Path("")), 3);
+}
+
+TEST(CpuQuota, NonsenseIsNoQuota) {
+  FakeRoot root;
+  root.Put("proc/self/cgroup", "0::/a\n");
+  for (const char* text : {"", "nan 5", "-100 100", "100 0", "100 -5", "x y", "1e300 1"}) {
+    root.Put("sys/fs/cgroup/a/cpu.max", text);
+    EXPECT_GE(CpuQuota(root.Path("")), 0) << text;
+    EXPECT_LE(CpuQuota(root.Path("")), 1000000) << text;
+  }
 }
 
 }  // namespace

@@ -75,6 +75,7 @@ static nemotron_engine* LoadEngine(const char* path) {
   int calls = 0;
   nemotron_engine_options_init(&options);
   options.num_threads = 2;
+  options.pin_threads = 1;
   options.max_sequences = 3;
   options.context_tokens = 256;
   options.on_load = CountProgress;

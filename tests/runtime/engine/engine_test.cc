@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -117,6 +118,22 @@ TEST_F(EngineTest, ReportsLoadProgress) {
   Load(options);
   EXPECT_GT(total, 0);
   EXPECT_EQ(last, total);
+}
+
+TEST_F(EngineTest, PinsThreadsUntilItGoes) {
+  const auto num_cpus = [] {
+    cpu_set_t set;
+    EXPECT_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
+    return CPU_COUNT(&set);
+  };
+  const int before = num_cpus();
+  const std::vector<int32_t> tokens = Tokens(20);
+  const std::vector<float> expected = Reference(tokens);
+  auto engine = Load({.pin_threads = true, .context_tokens = 1024, .page_tokens = 16});
+  EXPECT_EQ(num_cpus(), 1);
+  EXPECT_EQ(Step(*engine, NewSequence(*engine), tokens, Logits::kAll), expected);
+  engine.reset();
+  EXPECT_EQ(num_cpus(), before);
 }
 
 TEST_F(EngineTest, EveryCutGivesTheSameBits) {
