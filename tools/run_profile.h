@@ -37,7 +37,8 @@ class RunProfile {
   nlohmann::json ToJson() const;
 
  private:
-  explicit RunProfile(runtime::Engine& engine) : engine_(engine), threads_(engine.num_threads()) {}
+  explicit RunProfile(runtime::Engine& engine)
+      : engine_(engine), threads_(engine.num_threads(), /*pin_threads=*/false) {}
 
   runtime::Engine& engine_;
   runtime::CpuDevice threads_;  // as many as the engine's, which nobody else may use

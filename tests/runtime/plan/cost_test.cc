@@ -137,33 +137,6 @@ TEST(CostTest, OfScaledKernels) {
   const StepCost scaled = EstimateCost(testing::LoadDraft(draft)->root(), shape);
   EXPECT_EQ(scaled.flops, floats.flops);
   EXPECT_EQ(scaled.weight_bytes, floats.weight_bytes);
-  EXPECT_EQ(scaled.int8_ops, 0);
-}
-
-// What I8 matrices multiply is told apart.
-TEST(CostTest, OfI8Matrices) {
-  testing::PlanDraft draft = testing::MakeTinyPlan({.with_all_kernels = true});
-  const StepShape shape{.num_tokens = 3, .num_rows = 2, .num_sequences = 1, .mean_context = 5};
-  const StepCost floats = EstimateCost(testing::LoadDraft(draft)->root(), shape);
-  const auto& plan = draft.plan;
-  double expected = 0;
-  for (const auto& dispatch : plan.program->dispatches) {
-    const std::string& kernel = plan.program->kernels[dispatch->kernel]->name;
-    for (const auto& argument : dispatch->arguments) {
-      if (kernel == "cpu.linear" && argument->name == "weight") {
-        schema::WeightT& weight = *plan.weights[argument->index];
-        weight.dtype = schema::DType::I8;
-        expected += 2.0 * weight.shape[0] * weight.shape[1];
-      }
-    }
-  }
-  ASSERT_GT(expected, 0);
-  flatbuffers::FlatBufferBuilder builder;
-  builder.Finish(schema::Plan::Pack(builder, &plan));
-  const StepCost cost = EstimateCost(*flatbuffers::GetRoot<schema::Plan>(builder.GetBufferPointer()), shape);
-  EXPECT_EQ(cost.flops, floats.flops);
-  EXPECT_GT(cost.int8_ops, 2 * expected);  // 2 rows of the head, 3 tokens of the others
-  EXPECT_LE(cost.int8_ops, 3 * expected);
 }
 
 }  // namespace
