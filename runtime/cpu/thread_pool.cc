@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <string>
 
 #include "runtime/base/cgroup.h"
@@ -32,23 +33,27 @@ void Pause() {
 #endif
 }
 
-std::vector<int> ReadAffinity() {
+/// This thread's mask before a pool bound it.
+thread_local std::optional<cpu_set_t> unbound_mask;
+
+cpu_set_t AllowedMask() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  std::vector<int> cpus;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) {
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-      if (CPU_ISSET(cpu, &set)) {
-        cpus.push_back(cpu);
-      }
-    }
+  if (unbound_mask.has_value()) {
+    set = *unbound_mask;
+  } else {
+    sched_getaffinity(0, sizeof(set), &set);  // fails with more CPUs than the set has room for, and is empty then
   }
-  return cpus;
+  return set;
 }
 
-/// Of the first thread that asks, before a pool has bound it.
-const std::vector<int>& AllowedCpus() {
-  static const std::vector<int> cpus = ReadAffinity();
+std::vector<int> CpusOf(const cpu_set_t& set) {
+  std::vector<int> cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) {
+      cpus.push_back(cpu);
+    }
+  }
   return cpus;
 }
 
@@ -78,40 +83,57 @@ int CpuQuota(const std::string& root) {
 }
 
 int DefaultThreadCount() {
-  const int allowed = std::max<int>(1, static_cast<int>(AllowedCpus().size()));
+  const cpu_set_t mask = AllowedMask();
+  const int allowed = std::max(1, CPU_COUNT(&mask));
   const int quota = CpuQuota();
   return quota == 0 ? allowed : std::min(allowed, quota);
 }
 
 ThreadPool::ThreadPool(int num_threads, bool pin) : caller_(std::this_thread::get_id()) {
-  const std::vector<int>& cpus = AllowedCpus();
+  const cpu_set_t mask = AllowedMask();
+  const std::vector<int> cpus = CpusOf(mask);
+  // Where it fails, threads go where the system puts them.
   const auto bind = [&](pthread_t thread, int index) {
-    if (pin && !cpus.empty()) {
-      cpu_set_t set;
+    cpu_set_t set = mask;
+    if (pin) {
       CPU_ZERO(&set);
       CPU_SET(cpus[static_cast<size_t>(index) % cpus.size()], &set);
-      pthread_setaffinity_np(thread, sizeof(set), &set);  // where it fails, threads go where the system puts them
     }
+    pthread_setaffinity_np(thread, sizeof(set), &set);
   };
-  for (int i = 1; i < num_threads; ++i) {
-    workers_.emplace_back([this, i] { WorkerLoop(i); });
-    bind(workers_.back().native_handle(), i);
+  pin = pin && !cpus.empty();
+  try {
+    for (int i = 1; i < num_threads; ++i) {
+      workers_.emplace_back([this, i] { WorkerLoop(i); });
+      if (pin || unbound_mask.has_value()) {
+        bind(workers_.back().native_handle(), i);
+      }
+    }
+  } catch (...) {  // the system starts no more
+    StopWorkers();
+    throw;
   }
-  if (cpu_set_t set; pin && pthread_getaffinity_np(pthread_self(), sizeof(set), &set) == 0) {
-    caller_cpus_ = set;
+  if (pin && !unbound_mask.has_value()) {
+    unbound_mask = mask;
+    bound_caller_ = true;
     bind(pthread_self(), 0);
   }
 }
 
-ThreadPool::~ThreadPool() {
+void ThreadPool::StopWorkers() {
   stop_.store(true);
   wakeups_.fetch_add(1);
   wakeups_.notify_all();
   for (std::thread& worker : workers_) {
     worker.join();
   }
-  if (caller_cpus_.has_value() && caller_ == std::this_thread::get_id()) {
-    pthread_setaffinity_np(pthread_self(), sizeof(*caller_cpus_), &*caller_cpus_);
+}
+
+ThreadPool::~ThreadPool() {
+  StopWorkers();
+  if (bound_caller_ && caller_ == std::this_thread::get_id()) {
+    pthread_setaffinity_np(pthread_self(), sizeof(cpu_set_t), &*unbound_mask);
+    unbound_mask.reset();
   }
 }
 

@@ -1,11 +1,8 @@
 #ifndef RUNTIME_CPU_THREAD_POOL_H_
 #define RUNTIME_CPU_THREAD_POOL_H_
 
-#include <sched.h>
-
 #include <atomic>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -17,7 +14,7 @@ namespace nemotron::runtime::cpu {
 /// up; 0 if there is none. `root` stands before /proc and /sys and is for tests.
 int CpuQuota(const std::string& root = "");
 
-/// Threads that this process may keep busy: the affinity mask it started with, lowered to its CPU quota, at least 1.
+/// Threads that this process may keep busy: the affinity mask, lowered to its CPU quota, at least 1.
 int DefaultThreadCount();
 
 /// A persistent pool. The caller of ParallelFor is one of its threads, so a pool of one starts none. Workers spin for a
@@ -28,7 +25,8 @@ int DefaultThreadCount();
 class ThreadPool {
  public:
   /// `pin` binds thread i to the i-th CPU of the affinity mask; for thread 0, the one that makes the pool, until the
-  /// pool goes.
+  /// pool goes. Without, workers have the mask of that thread, as it was before another pool bound it.
+  /// Throws std::system_error if the system starts no more threads.
   explicit ThreadPool(int num_threads, bool pin = false);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -50,11 +48,12 @@ class ThreadPool {
   using TaskFunction = void (*)(const void* context, int64_t task, int thread);
   void Run(int64_t num_tasks, TaskFunction function, const void* context);
   void WorkerLoop(int thread);
+  void StopWorkers();
   int64_t DoTasks(int thread);
   bool HasTask(std::memory_order order) const;
 
   std::vector<std::thread> workers_;
-  std::optional<cpu_set_t> caller_cpus_;  // before it was bound
+  bool bound_caller_ = false;
   std::thread::id caller_;
   // Written between calls. A worker reads them once it has claimed a task, and then the call that they belong to waits
   // for it.

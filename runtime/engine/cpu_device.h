@@ -14,7 +14,7 @@ namespace nemotron::runtime {
 class CpuDevice final : public Device {
  public:
   /// `num_threads` 0: the cores that this process may use.
-  CpuDevice(int num_threads, bool pin_threads)
+  explicit CpuDevice(int num_threads, bool pin_threads = false)
       : num_threads_(num_threads > 0 ? num_threads : cpu::DefaultThreadCount()), pin_threads_(pin_threads) {}
 
   std::string_view name() const override { return "cpu"; }

@@ -89,6 +89,17 @@ class Run(Case):
             path.write_bytes(damaged)
             self.assertIn(f"{name}.plan", self.fails(3, path, "--prompt", "x"))
 
+    def test_threads(self):
+        args = [self.tiny, "--prompt", "And it came to pass", "-n", 8, "--temperature", 0]
+        text = run("nemotron-run", *args).stdout
+        for flags in (["--pin"], ["--pin", "-t", 3], ["-t", 9]):
+            with self.subTest(flags):
+                self.assertEqual(run("nemotron-run", *args, *flags).stdout, text)
+        run("nemotron-bench", self.tiny, "-p", 8, "-n", 0, "-r", 1, "--no-peak", "--pin")
+        # Address space for the stacks of some, and no more.
+        limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        self.assertIn("the system starts no 4000 threads", self.fails(4, *args, "-t", 4000, preexec_fn=limit))
+
     def test_bad_flags(self):
         for args in (["--nosuch"], ["--temperature", "-1"], ["--top-p", "2"], ["--threads", "x"], ["-n", "-5"],
                      ["--device", "tpu"], ["--repetition-penalty", "0"]):

@@ -146,6 +146,10 @@ TEST(ThreadPool, PinsEachThreadUntilItGoes) {
       });
     }
     ThreadPool other(2);  // by a bound thread
+    for (int call = 0; call < 100; ++call) {
+      other.ParallelFor(30,
+                        [&](int64_t, int thread) { EXPECT_EQ(Cpus(), thread == 0 ? std::vector<int>{all[0]} : all); });
+    }
     EXPECT_EQ(DefaultThreadCount(), std::min<int>(static_cast<int>(all.size()), CpuQuota() == 0 ? 4096 : CpuQuota()));
   }
   EXPECT_EQ(Cpus(), all);
