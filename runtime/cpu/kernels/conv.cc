@@ -41,6 +41,11 @@ void Convolve(const ConvRun& run) {
     return t < 0 ? run.state + (run.window - 1 + t) * run.channels
                  : reinterpret_cast<const float*>(run.input + t * run.input_row_bytes);
   };
+  for (int64_t w = 0; w < run.window - 1; ++w) {  // else one row after the other waits for memory
+    for (int64_t c = 0; c < run.size; c += 64 / static_cast<int64_t>(sizeof(float))) {
+      __builtin_prefetch(run.state + w * run.channels + c, /*rw=*/1);
+    }
+  }
   for (int64_t t = 0; t < run.num_tokens; ++t) {
     auto* output = reinterpret_cast<float*>(run.output + t * run.output_row_bytes);
     ForVectors(run.size, [&](int64_t c, int64_t n) {

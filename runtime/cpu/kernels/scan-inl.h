@@ -31,6 +31,9 @@ struct BF16State {
 constexpr int kScanTileRows = kLanes >= 16 ? 8 : 4;
 constexpr int kScanTileVectors = 2, kScanRowVectors = 4;
 
+/// Elements of the state that one token fetches ahead.
+constexpr int64_t kScanAhead = 512;
+
 // All indices into arrays of vectors are constants once loops are unrolled; only then are they kept in registers.
 
 /// Outputs of tokens [token, token + kRows), vectors of channels from `column` on, of which `n` channels are there:
@@ -53,6 +56,9 @@ void ScanOutputTile(const ScanHeadChunk& head, int64_t token, int64_t column, in
     FloatVector s[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
+      if constexpr (kRows == 1) {
+        __builtin_prefetch(state + v * kLanes + kScanAhead);
+      }
       s[v] = State::Load(state + v * kLanes, kVectors == 1 ? n : kLanes);
     }
 #pragma GCC unroll 8

@@ -8,10 +8,10 @@
 // matrices: c [16, N] by h [N, P], and b transposed [N, 16] by x [16, P]. An output is one chain of multiply-adds, over
 // N and then over the tokens before it, so it does not depend on which tokens of the chunk a step brings, bit for bit.
 //
-// The slot holds h [H, N, P] and, if the last chunk is not full, the inputs of its tokens, a row each: x of all heads,
-// b of all groups, dt. A step of one token reads h once and writes a row; h is written once in 16 tokens. That halves
-// the memory traffic of a decode step, which is what bounds it. Prefill is bound by the multiply-add units: 2 P N
-// multiply-adds a token and head, from L1 and L2. A full chunk in one step does not touch the rows.
+// The slot holds h [H, N, P] and, if the last chunk is not full, the inputs of its tokens: x [H, 16, P], b [G, 16, N],
+// dt [H, 16]. A step of one token reads h once and adds to the inputs; h is written once in 16 tokens. That halves the
+// memory traffic of a decode step, which is what bounds it. Prefill is bound by the multiply-add units: 2 P N
+// multiply-adds a token and head, from L1 and L2. A full chunk in one step does not touch the inputs that are kept.
 //
 // All in F32. A BF16 state is rounded when it is written, once in 16 tokens.
 //
@@ -139,12 +139,20 @@ class SsmScan : public PreparedDispatch {
     return num_threads == 1 ? 1 : runs;
   }
 
-  /// Row i of the inputs that the slot keeps.
-  float* Recent(const SequenceStep& sequence, int64_t i) const {
-    return reinterpret_cast<float*>(sequence.slot + recent.offset_bytes) + i * recent.shape[1];
+  // The inputs that the slot keeps: of a head [kScanChunk][head_dim], of a group [kScanChunk][state_size], of a head
+  // [kScanChunk].
+  float* Recent(const SequenceStep& sequence) const {
+    return reinterpret_cast<float*>(sequence.slot + recent.offset_bytes);
   }
-  int64_t RecentB(int64_t group) const { return num_heads * head_dim + group * state_size; }
-  int64_t RecentSteps() const { return num_heads * head_dim + n_groups * state_size; }
+  float* RecentX(const SequenceStep& sequence, int64_t head) const {
+    return Recent(sequence) + kScanChunk * head * head_dim;
+  }
+  float* RecentB(const SequenceStep& sequence, int64_t group) const {
+    return RecentX(sequence, num_heads) + kScanChunk * group * state_size;
+  }
+  float* RecentSteps(const SequenceStep& sequence, int64_t head) const {
+    return RecentB(sequence, n_groups) + kScanChunk * head;
+  }
 
   void ScanSequence(const StepContext& step, const HeadRun& run, float* scratch) const {
     const SequenceStep& sequence = run.sequence;
@@ -160,7 +168,7 @@ class SsmScan : public PreparedDispatch {
                  float* scratch) const {
     const float* b_rows[kScanChunk];
     for (int64_t i = 0; i < end; ++i) {
-      b_rows[i] = i < first ? Recent(run.sequence, i) + RecentB(run.group)
+      b_rows[i] = i < first ? RecentB(run.sequence, run.group) + i * state_size
                             : step.At<const float>(b, token + i - first) + run.group * state_size;
     }
     float products[kScanChunk][kScanChunk];  // c_j . b_i
@@ -176,7 +184,6 @@ class SsmScan : public PreparedDispatch {
     chunk.c = reinterpret_cast<const std::byte*>(step.At<const float>(c, token) + run.group * state_size);
     chunk.c_row_bytes = c.row_bytes;
     chunk.b = b_rows;
-    chunk.x = scratch;
     chunk.y_row_bytes = output.row_bytes;
     chunk.state_dtype = state.dtype;
     chunk.head_dim = head_dim;
@@ -196,12 +203,13 @@ class SsmScan : public PreparedDispatch {
           weights[j][i] *= products[j][i];
         }
       }
-      ReadInputs(step, run.sequence, head, token, first, end, scratch);
+      float* rows = ReadInputs(step, run.sequence, head, token, first, end, scratch);
+      chunk.x = rows;
       chunk.weights = weights[0];
       chunk.decays = decays;
       chunk.state = run.sequence.slot + state.offset_bytes + head * head_dim * state_size * SizeOf(state.dtype);
       chunk.y = reinterpret_cast<std::byte*>(step.At<float>(output, token) + head * head_dim);
-      HWY_DYNAMIC_DISPATCH(RunScanHead)(chunk, {last_weights, decays[end - 1]}, scratch);
+      HWY_DYNAMIC_DISPATCH(RunScanHead)(chunk, {last_weights, decays[end - 1]}, rows);
     }
   }
 
@@ -211,7 +219,9 @@ class SsmScan : public PreparedDispatch {
     const int64_t end = sequence.position + sequence.num_tokens;
     for (int64_t at = std::max(sequence.position, end / kScanChunk * kScanChunk); at < end; ++at) {
       const float* row = step.At<const float>(b, sequence.first_token + at - sequence.position);
-      std::copy_n(row, n_groups * state_size, Recent(sequence, at % kScanChunk) + RecentB(0));
+      for (int64_t group = 0; group < n_groups; ++group) {
+        std::copy_n(row + group * state_size, state_size, RecentB(sequence, group) + at % kScanChunk * state_size);
+      }
     }
   }
 
@@ -223,27 +233,35 @@ class SsmScan : public PreparedDispatch {
       raw[i] = step.At<const float>(dt, token + i - first)[head];
     }
     HWY_DYNAMIC_DISPATCH(TimeSteps)(raw, dt_bias[head], dt_min, dt_max, steps);
-    for (int64_t i = 0; i < first; ++i) {
-      steps[i] = Recent(sequence, i)[RecentSteps() + head];
-    }
-    for (int64_t i = first; i < end && end < kScanChunk; ++i) {
-      Recent(sequence, i)[RecentSteps() + head] = steps[i];
+    float* kept = RecentSteps(sequence, head);
+    std::copy_n(kept, first, steps);
+    if (end < kScanChunk) {
+      std::copy(steps + first, steps + end, kept + first);
     }
   }
 
-  /// Likewise x of tokens before `end`, padded.
-  void ReadInputs(const StepContext& step, const SequenceStep& sequence, int64_t head, int64_t token, int64_t first,
-                  int64_t end, float* rows) const {
-    const int64_t padded = PaddedDim();
-    for (int64_t i = 0; i < end; ++i) {
-      float* kept = Recent(sequence, i) + head * head_dim;
-      const float* row = i < first ? kept : step.At<const float>(x, token + i - first) + head * head_dim;
-      std::copy_n(row, head_dim, rows + i * padded);
-      std::fill(rows + i * padded + head_dim, rows + (i + 1) * padded, 0.0f);
-      if (i >= first && end < kScanChunk) {
-        std::copy_n(row, head_dim, kept);
+  /// Likewise x of tokens before `end`, padded. The kept rows themselves if they are as wide, else `scratch`.
+  float* ReadInputs(const StepContext& step, const SequenceStep& sequence, int64_t head, int64_t token, int64_t first,
+                    int64_t end, float* scratch) const {
+    const auto copy_new = [&](float* rows, int64_t row_size) {
+      for (int64_t i = first; i < end; ++i) {
+        std::copy_n(step.At<const float>(x, token + i - first) + head * head_dim, head_dim, rows + i * row_size);
+      }
+    };
+    float* kept = RecentX(sequence, head);
+    const bool is_whole = first == 0 && end == kScanChunk;
+    if (!is_whole) {
+      copy_new(kept, head_dim);
+      if (PaddedDim() == head_dim) {
+        return kept;
       }
     }
+    std::fill_n(scratch, end * PaddedDim(), 0.0f);
+    copy_new(scratch, PaddedDim());
+    for (int64_t i = 0; i < first; ++i) {
+      std::copy_n(kept + i * head_dim, head_dim, scratch + i * PaddedDim());
+    }
+    return scratch;
   }
 
   void NormGroup(const StepContext& step, int64_t token, int64_t group) const {
