@@ -50,11 +50,34 @@ Quantized Quantize(Floats x, int64_t width, Scaling scaling, float scale, bool r
   return result;
 }
 
+namespace {
+
+/// x * W^T, each weight times the scale of its group.
+Floats MultiplyGroups(const Floats& x, const Floats& weight, const Floats& scales, int64_t n, int64_t k) {
+  const int64_t groups = static_cast<int64_t>(scales.size()) / n, depth = k / groups;
+  Floats y;
+  for (size_t row = 0; row < x.size(); row += k) {
+    for (int64_t i = 0; i < n; ++i) {
+      double sum = 0;
+      for (int64_t j = 0; j < k; ++j) {
+        sum += double{x[row + j]} * weight[i * k + j] * scales[i * groups + j / depth];
+      }
+      y.push_back(static_cast<float>(sum));
+    }
+  }
+  return y;
+}
+
+}  // namespace
+
 Floats ScaledMatmul(const Quantized& x, const Floats& weight, const Floats& weight_scales, const Floats& bias,
                     int64_t n, int64_t k, bool relu2) {
-  Floats y = Linear(x.values, weight, {}, n, k, x.scales.empty() ? Operand::kBF16 : Operand::kF32, /*relu2=*/false);
+  const bool has_groups = static_cast<int64_t>(weight_scales.size()) > n;
+  Floats y = has_groups ? MultiplyGroups(x.values, weight, weight_scales, n, k)
+                        : Linear(x.values, weight, {}, n, k, x.scales.empty() ? Operand::kBF16 : Operand::kF32,
+                                 /*relu2=*/false);
   for (size_t i = 0; i < y.size(); ++i) {
-    const float weight_scale = weight_scales[weight_scales.size() == 1 ? 0 : i % n];
+    const float weight_scale = has_groups ? 1 : weight_scales[weight_scales.size() == 1 ? 0 : i % n];
     const float scale = x.scales.empty() ? weight_scale : x.scales[i / n] * weight_scale;
     const double scaled = double{y[i]} * scale + (bias.empty() ? 0 : bias[i % n]);
     y[i] = static_cast<float>(relu2 ? std::max(scaled, 0.0) * std::max(scaled, 0.0) : scaled);

@@ -33,7 +33,7 @@ Floats RoundToCodes(Floats x, runtime::DType dtype = runtime::DType::kF8E4M3);
 Quantized Quantize(Floats x, int64_t width, Scaling scaling, float scale, bool relu2,
                    runtime::DType dtype = runtime::DType::kF8E4M3);
 /// activation(sum(x * w) * (x scale * weight scale) + bias). No `x.scales`: x is rounded to BF16 and has none. One
-/// weight scale or one an output.
+/// weight scale, one an output, or G an output, each for as many inputs.
 Floats ScaledMatmul(const Quantized& x, const Floats& weight, const Floats& weight_scales, const Floats& bias,
                     int64_t n, int64_t k, bool relu2);
 

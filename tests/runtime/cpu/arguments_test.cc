@@ -458,6 +458,25 @@ TEST(Relations, OfF8AreChecked) {
             "cpu.scaled_matmul: weight 'weight' is i8, expected f8e4m3");
   EXPECT_EQ(error("cpu.scaled_matmul", [](KernelFixture& f) { f.arguments.inputs["input"].dtype = DType::kI8; }),
             "cpu.scaled_matmul: weight 'weight' is f8e4m3, expected i8");
+  // Scales of groups: of I8 only, a whole number of 32 inputs each.
+  const auto groups = [](KernelFixture& f, DType dtype, int64_t k, int64_t num_groups) {
+    f.Input("input", k, dtype).Weight("weight", {5, k}, Random(5 * k, 1), dtype, Layout::kPanel);
+    f.Weight("weight_scale", {5, num_groups}, Random(5 * num_groups, 1), DType::kF32, Layout::kPanel);
+  };
+  EXPECT_EQ(error("cpu.scaled_matmul", [&](KernelFixture& f) { groups(f, DType::kF8E4M3, 64, 2); }),
+            "cpu.scaled_matmul: weight 'weight_scale' is [5, 2], expected [any]");
+  for (const auto& [k, num_groups] : {std::pair(96, 2), std::pair(64, 3), std::pair(32, 64)}) {
+    EXPECT_EQ(error("cpu.scaled_matmul", [&](KernelFixture& f) { groups(f, DType::kI8, k, num_groups); }),
+              fmt::format("cpu.scaled_matmul: weight 'weight_scale' has {} groups of {} inputs, expected groups of a "
+                          "multiple of 32",
+                          num_groups, k));
+  }
+  EXPECT_EQ(error("cpu.scaled_matmul",
+                  [&](KernelFixture& f) {
+                    groups(f, DType::kI8, 64, 2);
+                    f.arguments.weights["weight_scale"].shape = {4, 2};
+                  }),
+            "cpu.scaled_matmul: weight 'weight_scale' is [4, 2], expected [5, any]");
   for (const std::string activations : {"e4m3", "bf16"}) {
     EXPECT_EQ(error("cpu.scaled_moe_experts",
                     [&](KernelFixture& f) {

@@ -149,10 +149,11 @@ using reference::ScaledExperts;
 struct Quantization {
   DType dtype;
   bool inputs;
+  bool groups = false;  ///< scales for each 32 inputs
 };
 constexpr Quantization kQuantizations[] = {{DType::kF8E4M3, false}, {DType::kF8E4M3, true}, {DType::kI8, true}};
 
-/// Experts with random matrices; with `rich` a scale an output, and inputs have static scales.
+/// Experts with random matrices; with `rich` a scale an output (or more), and inputs have static scales.
 ScaledExperts MakeScaledExperts(int64_t experts, int64_t width, int64_t expert_width, Quantization quantization,
                                 bool rich) {
   const auto positive = [](int64_t size, uint32_t seed, float mean) {
@@ -162,12 +163,15 @@ ScaledExperts MakeScaledExperts(int64_t experts, int64_t width, int64_t expert_w
     }
     return values;
   };
-  const auto [dtype, quantize] = quantization;
+  const auto [dtype, quantize, groups] = quantization;
+  const int64_t up_groups = groups ? width / 32 : 1, down_groups = groups ? expert_width / 32 : 1;
   ScaledExperts made{experts, width, expert_width, {}, {}, {}, {}, quantize, {}, {}, dtype};
   made.up = reference::RoundToCodes(Random(experts * expert_width * width, 2, 100), dtype);
   made.down = reference::RoundToCodes(Random(experts * expert_width * width, 3, 100), dtype);
-  made.up_scales = positive(experts * (rich ? expert_width : 1), 4, 0.01f / std::sqrt(static_cast<float>(width)));
-  made.down_scales = positive(experts * (rich ? width : 1), 5, 0.01f / std::sqrt(static_cast<float>(expert_width)));
+  made.up_scales =
+      positive(experts * (rich ? expert_width * up_groups : 1), 4, 0.01f / std::sqrt(static_cast<float>(width)));
+  made.down_scales =
+      positive(experts * (rich ? width * down_groups : 1), 5, 0.01f / std::sqrt(static_cast<float>(expert_width)));
   if (quantize && rich) {
     made.up_input_scales = positive(experts, 6, 0.01f);
     made.down_input_scales = positive(experts, 7, 0.02f);
@@ -181,11 +185,16 @@ KernelFixture MakeKernel(const ScaledExperts& experts, int64_t picks, int64_t ma
   kernel.Input("input", k).Input("indices", picks, DType::kI32).Input("weights", picks).Output("output", k);
   kernel.Weight("up", {e, f, k}, experts.up, experts.dtype, Layout::kPanel);
   kernel.Weight("down", {e, k, f}, experts.down, experts.dtype, Layout::kPanel);
-  const auto scales = [&](const std::string& name, const Floats& values) {
-    kernel.Weight(name, {e, static_cast<int64_t>(values.size()) / e}, values, DType::kF32, Layout::kRowMajor);
+  const auto scales = [&](const std::string& name, const Floats& values, int64_t n) {
+    const int64_t each = static_cast<int64_t>(values.size()) / e;
+    if (each > n) {
+      kernel.Weight(name, {e, n, each / n}, values, DType::kF32, Layout::kPanel);
+    } else {
+      kernel.Weight(name, {e, each}, values, DType::kF32, Layout::kRowMajor);
+    }
   };
-  scales("up_scale", experts.up_scales);
-  scales("down_scale", experts.down_scales);
+  scales("up_scale", experts.up_scales, f);
+  scales("down_scale", experts.down_scales, k);
   if (!experts.up_input_scales.empty()) {
     kernel.Vector("up_input_scale", experts.up_input_scales);
   }
@@ -257,7 +266,13 @@ Floats MultiplyAlone(const ScaledExperts& experts, const Floats& row, int64_t e,
   KernelFixture matmul("cpu.scaled_matmul", 1);
   matmul.Input("input", k, experts.quantize ? experts.dtype : DType::kF32).Output("output", n);
   matmul.Weight("weight", {n, k}, part(up ? experts.up : experts.down), experts.dtype, Layout::kPanel);
-  matmul.Vector("weight_scale", part(up ? experts.up_scales : experts.down_scales));
+  const Floats weight_scales = part(up ? experts.up_scales : experts.down_scales);
+  const auto num_scales = static_cast<int64_t>(weight_scales.size());
+  if (num_scales > n) {
+    matmul.Weight("weight_scale", {n, num_scales / n}, weight_scales, DType::kF32, Layout::kPanel);
+  } else {
+    matmul.Vector("weight_scale", weight_scales);
+  }
   matmul.Text("activation", up ? "relu2" : "none");
   TestSequence sequence = matmul.NewSequence();
   if (!experts.quantize) {
@@ -283,28 +298,31 @@ Floats MultiplyAlone(const ScaledExperts& experts, const Floats& row, int64_t e,
 // To the bit: experts are quantize, scaled_matmul with relu2, quantize, scaled_matmul and a sum. What lies between is
 // shown to who asks, expert after expert, tokens in order.
 TEST_P(MoeTest, ScaledExpertsAreTheirParts) {
-  constexpr int64_t kTokens = 7, kExperts = 4, kPicks = 2, kWidth = 35, kExpertWidth = 50;
-  const Floats x = Random(kTokens * kWidth, 1);
-  const reference::Routing routing =
-      reference::MoeRoute(x, Random(kExperts * kWidth, 8), Floats(kExperts, 0.0f), kWidth, {kExperts, kPicks});
-  for (Quantization quantization : kQuantizations) {
+  constexpr int64_t kTokens = 7, kExperts = 4, kPicks = 2;
+  std::vector<Quantization> quantizations(std::begin(kQuantizations), std::end(kQuantizations));
+  quantizations.push_back({DType::kI8, true, /*groups=*/true});
+  for (Quantization quantization : quantizations) {
+    const int64_t width = quantization.groups ? 64 : 35, expert_width = quantization.groups ? 96 : 50;
+    const Floats x = Random(kTokens * width, 1);
+    const reference::Routing routing =
+        reference::MoeRoute(x, Random(kExperts * width, 8), Floats(kExperts, 0.0f), width, {kExperts, kPicks});
     for (bool rich : {false, true}) {
-      const ScaledExperts experts = MakeScaledExperts(kExperts, kWidth, kExpertWidth, quantization, rich);
+      const ScaledExperts experts = MakeScaledExperts(kExperts, width, expert_width, quantization, rich);
       std::vector<std::vector<Floats>> expected_hidden(kExperts), hidden(kExperts);
-      Floats expected(kTokens * kWidth);
+      Floats expected(kTokens * width);
       for (int64_t pick = 0; pick < kTokens * kPicks; ++pick) {
         const int64_t t = pick / kPicks, e = routing.indices[pick];
-        const Floats row(x.begin() + t * kWidth, x.begin() + (t + 1) * kWidth);
+        const Floats row(x.begin() + t * width, x.begin() + (t + 1) * width);
         expected_hidden[e].push_back(MultiplyAlone(experts, row, e, /*up=*/true));
         const Floats out = MultiplyAlone(experts, expected_hidden[e].back(), e, /*up=*/false);
-        for (int64_t i = 0; i < kWidth; ++i) {
+        for (int64_t i = 0; i < width; ++i) {
           const float term = routing.weights[pick] * out[i];
-          expected[t * kWidth + i] += term;
+          expected[t * width + i] += term;
         }
       }
       KernelFixture kernel = MakeKernel(experts, kPicks, kTokens, 2);
       ASSERT_TRUE(kernel.Prepare().ok());
-      EXPECT_EQ(RunTokens(kernel, x, routing, kWidth, kPicks, 0, kTokens), expected);
+      EXPECT_EQ(RunTokens(kernel, x, routing, width, kPicks, 0, kTokens), expected);
       int64_t last = 0;
       const std::function<void(int64_t, std::span<const float>)> see = [&](int64_t e, std::span<const float> row) {
         EXPECT_GE(e, last);
@@ -312,7 +330,7 @@ TEST_P(MoeTest, ScaledExpertsAreTheirParts) {
         hidden.at(e).emplace_back(row.begin(), row.end());
       };
       kernel.expert_hidden = &see;
-      EXPECT_EQ(RunTokens(kernel, x, routing, kWidth, kPicks, 0, kTokens), expected);
+      EXPECT_EQ(RunTokens(kernel, x, routing, width, kPicks, 0, kTokens), expected);
       EXPECT_EQ(hidden, expected_hidden) << DTypeName(quantization.dtype) << " quantize " << quantization.inputs
                                          << " rich " << rich;
     }

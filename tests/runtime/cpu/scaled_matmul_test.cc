@@ -21,6 +21,7 @@ struct Product {
   Floats weight, weight_scales, bias;
   bool relu2 = false;
   DType dtype = DType::kF8E4M3;
+  int64_t num_groups = 0;  ///< of I8: weight_scales are [N, num_groups]
 
   Floats Row(int64_t row) const { return Floats(x.values.begin() + row * k, x.values.begin() + (row + 1) * k); }
 };
@@ -52,7 +53,12 @@ KernelFixture MakeKernel(const Product& product, int64_t max_tokens, int threads
   if (!weight_only) {
     matmul.Input("input_scale", 1, DType::kF32, space);
   }
-  matmul.Output("output", product.n, DType::kF32, space).Vector("weight_scale", product.weight_scales);
+  matmul.Output("output", product.n, DType::kF32, space);
+  if (product.num_groups > 0) {
+    matmul.Weight("weight_scale", {product.n, product.num_groups}, product.weight_scales, DType::kF32, Layout::kPanel);
+  } else {
+    matmul.Vector("weight_scale", product.weight_scales);
+  }
   matmul.Weight("weight", {product.n, product.k}, product.weight, product.dtype, Layout::kPanel);
   matmul.Text("activation", product.relu2 ? "relu2" : "none");
   if (!product.bias.empty()) {
@@ -106,6 +112,30 @@ Floats Emulate(const Product& product, Isa isa) {
       sum += product.bias.empty() ? 0 : product.bias[i];
       const float positive = std::max(sum, 0.0f);
       y.push_back(product.relu2 ? positive * positive : sum);
+    }
+  }
+  return y;
+}
+
+/// The same for I8 with groups: each sum is exact, rounded, scaled, and added to those before.
+Floats EmulateGroups(const Product& product) {
+  const int64_t depth = product.k / product.num_groups;
+  Floats y;
+  for (int64_t t = 0; t < product.tokens; ++t) {
+    for (int64_t i = 0; i < product.n; ++i) {
+      float total = 0;
+      for (int64_t group = 0; group < product.num_groups; ++group) {
+        int64_t sum = 0;
+        for (int64_t j = group * depth; j < (group + 1) * depth; ++j) {
+          sum += static_cast<int64_t>(product.x.values[t * product.k + j] * product.weight[i * product.k + j]);
+        }
+        const float scaled = static_cast<float>(sum) * product.weight_scales[i * product.num_groups + group];
+        total = group == 0 ? scaled : total + scaled;
+      }
+      total *= product.x.scales[t];
+      total += product.bias.empty() ? 0 : product.bias[i];
+      const float positive = std::max(total, 0.0f);
+      y.push_back(product.relu2 ? positive * positive : total);
     }
   }
   return y;
@@ -228,6 +258,74 @@ TEST_P(ScaledMatmulTest, NanStaysInItsRow) {
     product.x.values[4 * product.k + 69] = std::numeric_limits<float>::quiet_NaN();
     std::fill_n(expected.begin() + 4 * product.n, product.n, std::numeric_limits<float>::quiet_NaN());
     ExpectSame(RunAll(product), expected, NameOf(form));
+  }
+}
+
+Product MakeGroups(int64_t tokens, int64_t n, int64_t k, int64_t depth, bool extras) {
+  Product product = MakeProduct(tokens, n, k, Form::kI8, extras);
+  product.num_groups = k / depth;
+  product.weight_scales = Random(n * product.num_groups, 3, 0.01f / std::sqrt(static_cast<float>(k)));
+  return product;
+}
+
+// Groups that are a block of k, less, more, and do not divide one; one group; rows and columns on all paths.
+TEST_P(ScaledMatmulTest, GroupsMatchTheReference) {
+  struct GroupShape {
+    int64_t tokens, n, k, depth;
+  };
+  for (const auto [tokens, n, k, depth] : std::vector<GroupShape>{{5, 48, 128, 32},
+                                                                  {1, 48, 128, 32},
+                                                                  {2, 48, 128, 32},
+                                                                  {8, 48, 128, 32},
+                                                                  {9, 48, 128, 32},
+                                                                  {130, 48, 128, 32},
+                                                                  {5, 1, 128, 32},
+                                                                  {5, 17, 128, 32},
+                                                                  {1, 1000, 64, 32},
+                                                                  {5, 48, 32, 32},
+                                                                  {5, 48, 128, 128},
+                                                                  {5, 48, 192, 64},
+                                                                  {1, 90, 2304, 96},
+                                                                  {17, 90, 2304, 96},
+                                                                  {33, 33, 2304, 1152},
+                                                                  {12, 40, 4096, 1024}}) {
+    for (bool extras : {false, true}) {
+      const std::string what = fmt::format("T {} N {} K {} groups of {} extras {}", tokens, n, k, depth, extras);
+      const Product product = MakeGroups(tokens, n, k, depth, extras);
+      const Floats y = RunAll(product);
+      ASSERT_EQ(y, EmulateGroups(product)) << what << ", NEMOTRON_TEST_SEED=" << BaseSeed();
+      // A sum of k / depth terms that add up to about 1, each rounded to 2^-24; squares are up to 25.
+      const double tolerance = (extras ? 16 : 2) * (8 + static_cast<double>(product.num_groups)) * 6e-8 + 1e-6;
+      ExpectNear(y,
+                 reference::ScaledMatmul(product.x, product.weight, product.weight_scales, product.bias, n, k, extras),
+                 tolerance, what);
+    }
+  }
+}
+
+// One group is a scale an output.
+TEST_P(ScaledMatmulTest, OneGroupIsTheWholeRow) {
+  Product product = MakeGroups(9, 48, 2080, 2080, /*extras=*/false);
+  product.x.scales.assign(9, 0x1p-3f);  // exact in any order
+  const Floats groups = RunAll(product);
+  product.num_groups = 0;
+  EXPECT_EQ(groups, RunAll(product));
+}
+
+TEST_P(ScaledMatmulTest, RowsOfGroupsDoNotDependOnEachOther) {
+  constexpr int64_t kTokens = 70, kN = 90, kK = 1152;
+  const Product product = MakeGroups(kTokens, kN, kK, 128, /*extras=*/true);
+  const Floats whole = RunAll(product);
+  for (int threads : {1, 3}) {
+    KernelFixture matmul = MakeKernel(product, kTokens, threads);
+    ASSERT_TRUE(matmul.Prepare().ok());
+    for (int64_t rows : {1, 2, 4, 7, 8, 9, 17}) {
+      for (int64_t first = 0; first + rows <= kTokens; first += 23) {
+        ASSERT_EQ(RunRows(matmul, product, first, rows),
+                  Floats(whole.begin() + first * kN, whole.begin() + (first + rows) * kN))
+            << rows << " rows from " << first;
+      }
+    }
   }
 }
 
