@@ -75,6 +75,9 @@ public:
   /// An error at the op, if it needs a static scale that it does not have.
   LogicalResult quantize(ir::LinearOp op, const MatrixFormat &format) {
     builder.setInsertionPoint(op);
+    if (failed(checkGroups(op, op.getWeight(), format))) {
+      return failure();
+    }
     Scaled weight = quantizeWeight(op, op.getWeight(), format);
     Value input = op.getInput(), inputScale;
     if (format.quantizesActivations) {
@@ -94,6 +97,9 @@ public:
 
   LogicalResult quantize(ir::MoeExpertsOp op, const MatrixFormat &format) {
     builder.setInsertionPoint(op);
+    if (failed(checkGroups(op, op.getUp(), format)) || failed(checkGroups(op, op.getDown(), format))) {
+      return failure();
+    }
     Scaled up = quantizeWeight(op, op.getUp(), format), down = quantizeWeight(op, op.getDown(), format);
     Value upInput, downInput;
     if (format.quantizesActivations) {
@@ -140,11 +146,23 @@ private:
   }
   Type rowScales() { return RankedTensorType::get({ShapedType::kDynamic, 1}, builder.getF32Type()); }
 
+  /// Whole groups make up the inputs of `weight`.
+  LogicalResult checkGroups(Operation *op, Value weight, const MatrixFormat &format) {
+    const int64_t inputs = cast<RankedTensorType>(weight.getType()).getShape().back();
+    if (format.groupSize == 0 || inputs % format.groupSize == 0) {
+      return success();
+    }
+    return op->emitOpError() << "'" << nameOf(op) << "' of layer " << layerOf(op) << " has " << inputs
+                             << " inputs, not a multiple of the group_size, " << format.groupSize;
+  }
+
   Scaled quantizeWeight(Operation *op, Value weight, const MatrixFormat &format) {
     weight = asStored(weight);
     auto type = cast<RankedTensorType>(weight.getType());
     SmallVector<int64_t> shape(type.getShape().drop_back());
-    if (!format.perChannel) {
+    if (format.groupSize > 0) {
+      shape.push_back(type.getShape().back() / format.groupSize);
+    } else if (!format.perChannel) {
       shape.back() = 1;
     }
     Value scale = create<ir::AbsmaxScaleOp>(op, RankedTensorType::get(shape, builder.getF32Type()), weight,

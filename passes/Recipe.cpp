@@ -225,6 +225,9 @@ static Status parseActivations(const Json &json, StringRef codes, MatrixFormat &
   return runtime::OkStatus();
 }
 
+/// What CPU kernels take a group to be a multiple of.
+static constexpr int64_t kGroupUnit = 32;
+
 static StatusOr<std::optional<MatrixFormat>> parseFormat(const Json &rule) {
   ASSIGN_OR_RETURN(bool keep, runtime::GetBool(rule, "keep", false));
   if (keep) {
@@ -238,14 +241,28 @@ static StatusOr<std::optional<MatrixFormat>> parseFormat(const Json &rule) {
     return InvalidArgument("has no 'weights' and 'activations', and not 'keep' either");
   }
   const Json &weights = rule["weights"];
-  RETURN_IF_ERROR(checkKeys(weights, "'weights'", {"dtype", "granularity"}));
+  RETURN_IF_ERROR(checkKeys(weights, "'weights'", {"dtype", "granularity", "group_size"}));
   ASSIGN_OR_RETURN(std::string dtype, readChoice(weights, "dtype", {"e4m3", "int8"}, ""));
   if (dtype.empty()) {
     return InvalidArgument("'weights' have no 'dtype', expected e4m3 or int8");
   }
   format.codes = dtype == "int8" ? runtime::DType::kI8 : runtime::DType::kF8E4M3;
-  ASSIGN_OR_RETURN(std::string granularity, readChoice(weights, "granularity", {"tensor", "channel"}, "tensor"));
+  ASSIGN_OR_RETURN(std::string granularity,
+                   readChoice(weights, "granularity", {"tensor", "channel", "group"}, "tensor"));
   format.perChannel = granularity == "channel";
+  if (granularity == "group" && format.codes != runtime::DType::kI8) {
+    return InvalidArgument("'weights' of {} have scales for groups, expected int8", dtype);
+  }
+  if (weights.contains("group_size") != (granularity == "group")) {
+    return InvalidArgument("'weights' of granularity {} have {} 'group_size'", granularity,
+                           granularity == "group" ? "no" : "a");
+  }
+  if (granularity == "group") {
+    ASSIGN_OR_RETURN(format.groupSize, runtime::GetInt(weights, "group_size", 0));
+    if (format.groupSize < 1 || format.groupSize % kGroupUnit != 0) {
+      return InvalidArgument("'group_size' is {}, expected a multiple of {}", format.groupSize, kGroupUnit);
+    }
+  }
   RETURN_IF_ERROR(parseActivations(rule["activations"], dtype, format));
   return std::optional<MatrixFormat>(format);
 }

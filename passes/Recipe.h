@@ -21,6 +21,7 @@ struct MatrixFormat {
 
   runtime::DType codes = runtime::DType::kF8E4M3; ///< or kI8
   bool perChannel = false;                        ///< weights: a scale for each output, else one for the matrix
+  int64_t groupSize = 0;                          ///< weights: a scale for so many inputs of each output; 0: no groups
   bool quantizesActivations = true;               ///< else they are rounded to BF16
   /// Static: from a calibration, one scale for the matrix. Current: measured in the step, one for each token, or for
   /// all tokens together if `perStep`. Auto: static where a calibration is there, else current.

@@ -79,7 +79,8 @@ class Summarizer {
       } else if (argument->kind() == schema::ArgumentKind::Weight) {
         const schema::Weight& weight = *plan_.weights()->Get(argument->index());
         const bool is_table = plan_.program()->kernels()->Get(dispatch.kernel())->name()->str() == "cpu.embedding";
-        if (weight.layout() == schema::Layout::Panel || is_table) {
+        const bool is_scale = argument->name()->string_view().ends_with("_scale");  // of groups, in panels
+        if ((weight.layout() == schema::Layout::Panel && !is_scale) || is_table) {
           AddMatrix(dispatch, *argument, weight, is_table);
         }
       } else if (argument->kind() == schema::ArgumentKind::Output) {
@@ -99,8 +100,12 @@ class Summarizer {
     matrix.dtype = Name(weight.dtype());
     matrix.size_bytes = static_cast<int64_t>(weight.segment()->size_bytes());
     if (const schema::Argument* scale = FindArgument(dispatch, schema::ArgumentKind::Weight, role + "_scale")) {
-      const auto& shape = *plan_.weights()->Get(scale->index())->shape();
-      matrix.weight_scale = shape.Get(shape.size() - 1) == 1 ? "tensor" : "channel";
+      const schema::Weight& scales = *plan_.weights()->Get(scale->index());
+      const int64_t last = scales.shape()->Get(scales.shape()->size() - 1);
+      const int64_t inputs = weight.shape()->Get(weight.shape()->size() - 1);
+      matrix.weight_scale = scales.layout() == schema::Layout::Panel ? fmt::format("group of {}", inputs / last)
+                            : last == 1                              ? "tensor"
+                                                                     : "channel";
     }
     if (!is_table) {
       DescribeInput(dispatch, role, weight, matrix);

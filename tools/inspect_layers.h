@@ -14,7 +14,7 @@ namespace nemotron::tools {
 struct MatrixSummary {
   std::string name;              ///< without the layer: "in_proj"
   std::string dtype;             ///< "bf16", "f8e4m3"
-  std::string weight_scale;      ///< "tensor" or "channel"; empty if it has none
+  std::string weight_scale;      ///< "tensor", "channel" or "group of 64"; empty if it has none
   std::string activations;       ///< dtype that its input is multiplied in: "f32", "bf16", "bf16x2", "f8e4m3"
   std::string activation_scale;  ///< "token", "step", "static"; empty if they have none
   int64_t size_bytes = 0;

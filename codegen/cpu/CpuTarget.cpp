@@ -31,7 +31,10 @@ static WeightFormat panelFormat(Value weight) { return {Layout::Panel, matrixEle
 
 /// The scales of `matrix`, or of what it is multiplied by: f32, and named after it.
 static void addScale(DispatchSpec &spec, StringRef role, Value scale, Value matrix, StringRef name = "weight_scale") {
-  spec.weight(role, scale, {Layout::RowMajor, Float32Type::get(matrix.getContext())}, {matrix, name});
+  auto rank = [](Value value) { return cast<RankedTensorType>(value.getType()).getRank(); };
+  // Scales of groups are a matrix like the one they scale: a vector of its panels has those of 16 outputs.
+  Layout layout = scale && rank(scale) == rank(matrix) ? Layout::Panel : Layout::RowMajor;
+  spec.weight(role, scale, {layout, Float32Type::get(matrix.getContext())}, {matrix, name});
 }
 
 //===----------------------------------------------------------------------===//

@@ -65,7 +65,8 @@ DispatchArguments Arguments(DType dtype, int64_t n, int64_t k, int64_t tokens) {
   return arguments;
 }
 
-void Linear(benchmark::State& state, DType dtype) {
+/// `group`: inputs to a weight scale, 0: one scale for all.
+void Linear(benchmark::State& state, DType dtype, int64_t group = 0) {
   const int64_t n = state.range(0), k = state.range(1), tokens = state.range(2);
   ThreadPool pool(DefaultThreadCount());
   const int64_t matrix_bytes = PanelMatrixBytes(dtype, n, k);
@@ -75,6 +76,12 @@ void Linear(benchmark::State& state, DType dtype) {
   Fill(IsCode(dtype) ? dtype : DType::kF32, arena.data, tokens * k);
 
   DispatchArguments arguments = Arguments(dtype, n, k, tokens);
+  const int64_t num_groups = group == 0 ? 1 : k / group;
+  std::vector<float> scales(static_cast<size_t>(PanelMatrixBytes(DType::kF32, n, num_groups)) / sizeof(float), 0.5f);
+  if (group > 0) {
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(scales));
+    arguments.weights["weight_scale"] = {DType::kF32, Layout::kPanel, {n, num_groups}, bytes};
+  }
   arguments.num_threads = pool.num_threads();
   std::vector<std::unique_ptr<PreparedDispatch>> dispatches;
   for (int64_t copy = 0; copy < copies; ++copy) {
@@ -129,6 +136,8 @@ void Shapes(benchmark::internal::Benchmark* benchmark) {
 BENCHMARK_CAPTURE(Linear, bf16, DType::kBF16)->Apply(Shapes);
 BENCHMARK_CAPTURE(Linear, f8, DType::kF8E4M3)->Apply(Shapes);
 BENCHMARK_CAPTURE(Linear, i8, DType::kI8)->Apply(Shapes);
+BENCHMARK_CAPTURE(Linear, i8_groups_of_128, DType::kI8, 128)->Apply(Shapes);
+BENCHMARK_CAPTURE(Linear, i8_groups_of_32, DType::kI8, 32)->Apply(Shapes);
 BENCHMARK_CAPTURE(Linear, f32, DType::kF32)->Apply(Shapes);
 
 }  // namespace

@@ -149,6 +149,16 @@ TEST_F(QuantizedWeightsTest, ExpertsHaveAScaleEach) {
   }
 }
 
+TEST_F(QuantizedWeightsTest, GroupsHaveAScaleEach) {
+  source_.Add("m", DType::kBF16, {5, 20, 96}, RandomValues(5 * 20 * 96));
+  const auto scales = ScalesOf(source_.values("m"), 32, DType::kI8);
+  const auto plan = Write(MatrixAndScale("bf16", "5x20x96", "5x20x3", /*packed=*/true, DType::kI8));
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(Codes(*plan, 0, DType::kI8),
+            Panels(5, 20, 96, Quantize(source_.values("m"), scales, DType::kI8), DType::kI8));
+  EXPECT_EQ(Elements(*plan, 1), scales);
+}
+
 TEST_F(QuantizedWeightsTest, ZerosHaveTheSmallestScale) {
   source_.Add("m", DType::kBF16, {4, 8}, std::vector<float>(32, 0.0f));
   const auto plan = Write(MatrixAndScale("bf16", "4x8", "4", /*packed=*/false));

@@ -44,7 +44,8 @@ class Quantization(Case):
                 ("nemotron-h", 0.2e-2, True, 1), ("nemotron-h-static", 0.2e-2, True, 1), ("fp8-all", 0.4e-2, True, 1),
                 ("fp8-all-static", 0.4e-2, True, 1), ("weight-only", 0.2e-2, True, 1),
                 ("nemotron-3", 0.3e-2, True, 0.5), ("nemotron-h-kv", 0.3e-2, True, 0.5), ("kv", 0.2e-2, False, 0.5),
-                ("ssm-bf16", 1e-2, False, 1), ("int8", 0.2e-2, True, 1)):
+                ("ssm-bf16", 1e-2, False, 1), ("int8", 0.2e-2, True, 1),
+                ("int8-groups", 0.3e-2, True, 1)):
             with self.subTest(name):
                 plan = self.plan(f"{NAME}-{name}")
                 done = run("nemotron-run", "--compare", baseline, plan, "--text", HELDOUT, "--json")
@@ -75,14 +76,16 @@ class Quantization(Case):
         self.assertEqual({name for (_, name), m in everything.items() if m["dtype"] != "f8e4m3"}, {"embeddings"})
 
     def test_int8_quantizes_every_matrix(self):
-        for name in (f"{NAME}-int8", "nemotron-h-moe-int8", "nemotron-4-int8"):
+        for name, scale in ((f"{NAME}-int8", "channel"), ("nemotron-h-moe-int8", "channel"),
+                            ("nemotron-4-int8", "channel"), (f"{NAME}-int8-groups", "group of 32"),
+                            ("nemotron-h-moe-int8-groups", "group of 32"), ("nemotron-4-int8-groups", "group of 32")):
             matrices = self.matrices(self.plan(name))
             kept = {key[1] for key, matrix in matrices.items() if matrix["dtype"] != "i8"}
             self.assertLessEqual(kept, {"embeddings", "embed_tokens", "gate"}, name)
             for key, matrix in matrices.items():
                 if matrix["dtype"] == "i8":
                     self.assertEqual((matrix["weight_scale"], matrix["activations"], matrix["activation_scale"]),
-                                     ("channel", "i8", "token"), key)
+                                     (scale, "i8", "token"), key)
 
     def test_int8_speaks(self):
         for isa in ("portable", "avx2", "avx512", "avx512bf16"):

@@ -244,7 +244,7 @@ func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x64x
 
 // -----
 
-// Integers of 8 bits.
+// Integers of 8 bits. Scales of groups are packed as a matrix is.
 nemotron.weight @e : tensor<64x32xf32> from "e"
 nemotron.weight @layers.1.up_proj : tensor<16x32xbf16> from "u"
 nemotron.weight @layers.1.experts.up_proj : tensor<2x16x16xbf16> from "eu"
@@ -257,6 +257,9 @@ nemotron.weight @layers.1.gate.bias : tensor<2xf32> from "gb"
 // CHECK: plan.pack %{{.*}} : tensor<16x32xi8> to tensor<16x32xi8, #plan.layout<panel>>
 // CHECK-LABEL: plan.weight @layers.1.up_proj.weight_scale : tensor<16xf32> {
 // CHECK: nemotron.absmax_scale %{{.*}} {largest = 1.270000e+02 : f32}
+// CHECK-LABEL: plan.weight @layers.1.experts.up_proj.weight_scale : tensor<2x16x4xf32, #plan.layout<panel>> {
+// CHECK: plan.pack %{{.*}} : tensor<2x16x4xf32> to tensor<2x16x4xf32, #plan.layout<panel>>
+// CHECK-LABEL: plan.weight @layers.1.experts.down_proj.weight_scale : tensor<2x16xf32> {
 
 // CHECK-LABEL: plan.program @step {
 func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x64xf32> {
@@ -277,13 +280,13 @@ func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x64x
          : (tensor<?x16xf32>, tensor<2x16xf32>, tensor<2xf32>) -> (tensor<?x1xi32>, tensor<?x1xf32>)
   %eu = nemotron.get_weight @layers.1.experts.up_proj : tensor<2x16x16xbf16>
   %ed = nemotron.get_weight @layers.1.experts.down_proj : tensor<2x16x16xbf16>
-  %eus = nemotron.absmax_scale %eu {largest = 127.0 : f32} : tensor<2x16x16xbf16> to tensor<2x16xf32>
+  %eus = nemotron.absmax_scale %eu {largest = 127.0 : f32} : tensor<2x16x16xbf16> to tensor<2x16x4xf32>
   %eds = nemotron.absmax_scale %ed {largest = 127.0 : f32} : tensor<2x16x16xbf16> to tensor<2x16xf32>
-  %euq = nemotron.quantize_weight %eu, %eus : (tensor<2x16x16xbf16>, tensor<2x16xf32>) -> tensor<2x16x16xi8>
+  %euq = nemotron.quantize_weight %eu, %eus : (tensor<2x16x16xbf16>, tensor<2x16x4xf32>) -> tensor<2x16x16xi8>
   %edq = nemotron.quantize_weight %ed, %eds : (tensor<2x16x16xbf16>, tensor<2x16xf32>) -> tensor<2x16x16xi8>
   // CHECK: plan.dispatch "cpu.scaled_moe_experts" {{.*}} {activations = "i8"}
   %z = nemotron.scaled_moe_experts %y, %i, %p, %euq scaled %eus, %edq scaled %eds
-     : (tensor<?x16xf32>, tensor<?x1xi32>, tensor<?x1xf32>, tensor<2x16x16xi8>, tensor<2x16xf32>,
+     : (tensor<?x16xf32>, tensor<?x1xi32>, tensor<?x1xf32>, tensor<2x16x16xi8>, tensor<2x16x4xf32>,
         tensor<2x16x16xi8>, tensor<2x16xf32>) -> tensor<?x16xf32>
   %r = nemotron.select_rows %h of %batch : (tensor<?x32xf32>, !nemotron.batch) -> tensor<?x32xf32>
   %l = nemotron.linear %r, %e : (tensor<?x32xf32>, tensor<64x32xf32>) -> tensor<?x64xf32>

@@ -221,6 +221,36 @@ func.func @scaled(%x: tensor<?x6xf8E4M3FN>, %t: tensor<?x1xf32>, %wq: tensor<8x6
   return %o : tensor<?x8xf32>
 }
 
+// Scales of groups are rows of scales; where rows differ in their groups, matrices stay apart.
+// CHECK-LABEL: @groups
+// CHECK-DAG:     %[[W:.*]] = nemotron.concat {{.*}} -> tensor<12x6xi8>
+// CHECK-DAG:     %[[S:.*]] = nemotron.concat %{{.*}}, %{{.*}} : (tensor<8x3xf32>, tensor<4x3xf32>) -> tensor<12x3xf32>
+// CHECK:         nemotron.scaled_matmul %{{.*}} scaled %{{.*}}, %[[W]] scaled %[[S]]
+// CHECK-NOT:     nemotron.scaled_matmul
+func.func @groups(%x: tensor<?x6xi8>, %t: tensor<?x1xf32>, %wq: tensor<8x6xi8>, %sq: tensor<8x3xf32>,
+                  %wk: tensor<4x6xi8>, %sk: tensor<4x3xf32>, %batch: !nemotron.batch) -> tensor<?x8xf32> {
+  %q = nemotron.scaled_matmul %x scaled %t, %wq scaled %sq
+     : (tensor<?x6xi8>, tensor<?x1xf32>, tensor<8x6xi8>, tensor<8x3xf32>) -> tensor<?x8xf32>
+  %k = nemotron.scaled_matmul %x scaled %t, %wk scaled %sk
+     : (tensor<?x6xi8>, tensor<?x1xf32>, tensor<4x6xi8>, tensor<4x3xf32>) -> tensor<?x4xf32>
+  %o = nemotron.attention %q, %k, %k of %batch cache @kv {num_heads = 4, num_kv_heads = 2, head_dim = 2, scale = 0.5 : f32}
+     : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>, !nemotron.batch) -> tensor<?x8xf32>
+  return %o : tensor<?x8xf32>
+}
+
+// CHECK-LABEL: @groups_and_rows
+// CHECK-NOT:     nemotron.concat
+func.func @groups_and_rows(%x: tensor<?x6xi8>, %t: tensor<?x1xf32>, %wq: tensor<8x6xi8>, %sq: tensor<8x3xf32>,
+                           %wk: tensor<4x6xi8>, %sk: tensor<4xf32>, %batch: !nemotron.batch) -> tensor<?x8xf32> {
+  %q = nemotron.scaled_matmul %x scaled %t, %wq scaled %sq
+     : (tensor<?x6xi8>, tensor<?x1xf32>, tensor<8x6xi8>, tensor<8x3xf32>) -> tensor<?x8xf32>
+  %k = nemotron.scaled_matmul %x scaled %t, %wk scaled %sk
+     : (tensor<?x6xi8>, tensor<?x1xf32>, tensor<4x6xi8>, tensor<4xf32>) -> tensor<?x4xf32>
+  %o = nemotron.attention %q, %k, %k of %batch cache @kv {num_heads = 4, num_kv_heads = 2, head_dim = 2, scale = 0.5 : f32}
+     : (tensor<?x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>, !nemotron.batch) -> tensor<?x8xf32>
+  return %o : tensor<?x8xf32>
+}
+
 // One is quantized and the other is not.
 // CHECK-LABEL: @scaled_and_not
 // CHECK-NOT:     nemotron.concat

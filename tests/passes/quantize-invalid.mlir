@@ -12,6 +12,12 @@
 // RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/int8-bf16.json 2>&1 | FileCheck %s --check-prefix=I8BF16
 // RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/e4m3-int8.json 2>&1 | FileCheck %s --check-prefix=MIXED
 // RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/int8-static.json 2>&1 | FileCheck %s --check-prefix=I8STATIC
+// RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/e4m3-groups.json 2>&1 | FileCheck %s --check-prefix=F8GROUPS
+// RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/no-group-size.json 2>&1 | FileCheck %s --check-prefix=NOSIZE
+// RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/group-size.json 2>&1 | FileCheck %s --check-prefix=SIZE
+// RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/odd-group-size.json 2>&1 | FileCheck %s --check-prefix=ODDSIZE
+// RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/large-group-size.json 2>&1 | FileCheck %s --check-prefix=LARGESIZE
+// RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/large-group-size-moe.json 2>&1 | FileCheck %s --check-prefix=MOESIZE
 // RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/int8-cache.json 2>&1 | FileCheck %s --check-prefix=I8CACHE
 // RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/no-dtype.json 2>&1 | FileCheck %s --check-prefix=NODTYPE
 // RUN: not nemotron-opt %t/model.mlir -nemotron-quantize=recipe=%t/no-activations.json 2>&1 | FileCheck %s --check-prefix=NOACT
@@ -42,6 +48,12 @@
 // I8BF16:   weights of int8 have 'activations' of bf16, expected int8; in recipe '{{.*}}', rules[0]
 // MIXED:    weights of e4m3 have 'activations' of int8, expected e4m3 or bf16; in recipe '{{.*}}', rules[0]
 // I8STATIC: 'activations' of int8 have a static scale, which calibrations give to e4m3 only; in recipe '{{.*}}', rules[0]
+// F8GROUPS: 'weights' of e4m3 have scales for groups, expected int8; in recipe '{{.*}}', rules[0]
+// NOSIZE:   'weights' of granularity group have no 'group_size'; in recipe '{{.*}}', rules[0]
+// SIZE:     'weights' of granularity tensor have a 'group_size'; in recipe '{{.*}}', rules[0]
+// ODDSIZE:  'group_size' is 48, expected a multiple of 32; in recipe '{{.*}}', rules[0]
+// LARGESIZE: 'up_proj' of layer 0 has 8 inputs, not a multiple of the group_size, 32
+// MOESIZE:  'experts' of layer 1 has 8 inputs, not a multiple of the group_size, 32
 // I8CACHE:  'dtype' is 'int8', expected one of e4m3; in recipe
 // NODTYPE:  'weights' have no 'dtype', expected e4m3 or int8; in recipe '{{.*}}', rules[0]
 // NOACT:    has no 'weights' and 'activations', and not 'keep' either; in recipe '{{.*}}', rules[0]
@@ -108,6 +120,18 @@ func.func @step(%x: tensor<?x8xf32>, %batch: !nemotron.batch) -> tensor<?x8xf32>
 {"rules": [{"weights": {"dtype": "e4m3"}, "activations": {"dtype": "int8"}}]}
 //--- int8-static.json
 {"rules": [{"weights": {"dtype": "int8"}, "activations": {"dtype": "int8", "granularity": "tensor"}}]}
+//--- e4m3-groups.json
+{"rules": [{"weights": {"dtype": "e4m3", "granularity": "group", "group_size": 32}, "activations": {"dtype": "e4m3"}}]}
+//--- no-group-size.json
+{"rules": [{"weights": {"dtype": "int8", "granularity": "group"}, "activations": {"dtype": "int8"}}]}
+//--- group-size.json
+{"rules": [{"weights": {"dtype": "int8", "group_size": 32}, "activations": {"dtype": "int8"}}]}
+//--- odd-group-size.json
+{"rules": [{"weights": {"dtype": "int8", "granularity": "group", "group_size": 48}, "activations": {"dtype": "int8"}}]}
+//--- large-group-size.json
+{"rules": [{"weights": {"dtype": "int8", "granularity": "group", "group_size": 32}, "activations": {"dtype": "int8"}}]}
+//--- large-group-size-moe.json
+{"rules": [{"layers": "moe", "weights": {"dtype": "int8", "granularity": "group", "group_size": 32}, "activations": {"dtype": "int8"}}]}
 //--- int8-cache.json
 {"rules": [], "kv_cache": {"dtype": "int8"}}
 //--- no-dtype.json

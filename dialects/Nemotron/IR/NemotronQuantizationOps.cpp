@@ -17,6 +17,39 @@ LogicalResult verifyScale(Operation *op, StringRef name, const APFloat &scale) {
 // Activations
 //===----------------------------------------------------------------------===//
 
+/// The shapes that scales of `weight`, a matrix or a stack of them, can have: one for each matrix, one for each row, or
+/// G for each row, where G divides its length.
+static bool isScaleShape(ArrayRef<int64_t> scale, ArrayRef<int64_t> weight) {
+  ArrayRef<int64_t> rows = weight.drop_back();
+  if (scale.size() == weight.size()) {
+    return scale.drop_back() == rows && scale.back() > 0 && weight.back() % scale.back() == 0;
+  }
+  return scale == rows || (scale.size() == rows.size() && scale.drop_back() == rows.drop_back() && scale.back() == 1);
+}
+
+/// "shape [4, 1], [4, 6] or [4, 6, G], G a divisor of 8".
+static void describeScaleShapes(InFlightDiagnostic &diag, ArrayRef<int64_t> weight, bool hasGroups) {
+  ArrayRef<int64_t> rows = weight.drop_back();
+  SmallVector<int64_t> matrices(rows);
+  matrices.back() = 1;
+  diag << "shape [" << ArrayRef<int64_t>(matrices) << "]" << (hasGroups ? ", [" : " or [") << rows << "]";
+  if (hasGroups) {
+    diag << " or [" << rows << ", G], G a divisor of " << weight.back();
+  }
+}
+
+/// Scales of the matrices that a product takes; those of groups are for i8.
+static LogicalResult verifyMatrixScale(Operation *op, StringRef name, Value scale, RankedTensorType weight) {
+  auto type = cast<RankedTensorType>(scale.getType());
+  const bool hasGroups = weight.getElementType().isInteger(8);
+  if (isScaleShape(type.getShape(), weight.getShape()) && (hasGroups || type.getRank() < weight.getRank())) {
+    return success();
+  }
+  InFlightDiagnostic diag = op->emitOpError(name) << " is " << type << ", expected ";
+  describeScaleShapes(diag, weight.getShape(), hasGroups);
+  return diag;
+}
+
 /// A static scale is there exactly if `scaling` asks for it, and is a scale.
 static LogicalResult verifyScaling(Operation *op, Scaling scaling, std::optional<APFloat> staticScale) {
   if (staticScale.has_value() != (scaling == Scaling::Static)) {
@@ -46,9 +79,8 @@ LogicalResult ScaledMatmulOp::verify() {
   if (failed(verifyProduct(*this, input, getWeight(), getBias(), getResult()))) { // c1 to c3
     return failure();
   }
-  int64_t outputs = dim(getWeight(), 0), scales = dim(getWeightScale(), 0);
-  if (scales != 1 && scales != outputs) { // scaled_matmul_c4
-    return emitOpError("weight_scale has ") << scales << " elements, expected 1 or " << outputs;
+  if (failed(verifyMatrixScale(*this, "weight_scale", getWeightScale(), getWeight().getType()))) { // scaled_matmul_c4
+    return failure();
   }
   Type element = input.getType().getElementType(), codes = getWeight().getType().getElementType();
   if (static_cast<bool>(getInputScale()) != isCode(element)) { // scaled_matmul_c5
@@ -68,12 +100,9 @@ LogicalResult ScaledMoeExpertsOp::verify() {
   }
   RankedTensorType up = getUp().getType(), down = getDown().getType();
   int64_t experts = up.getDimSize(0);
-  for (auto [name, scale, rows] : {std::tuple("up_scale", getUpScale(), up.getDimSize(1)),
-                                   std::tuple("down_scale", getDownScale(), down.getDimSize(1))}) {
-    if (dim(scale, 0) != experts || (dim(scale, 1) != 1 && dim(scale, 1) != rows)) { // scaled_moe_experts_c4
-      return emitOpError(name) << " is " << scale.getType() << ", expected shape [" << experts << ", 1] or [" << experts
-                               << ", " << rows << "]";
-    }
+  if (failed(verifyMatrixScale(*this, "up_scale", getUpScale(), up)) ||
+      failed(verifyMatrixScale(*this, "down_scale", getDownScale(), down))) { // scaled_moe_experts_c4
+    return failure();
   }
   for (auto [name, scale] :
        {std::pair("up_input_scale", getUpInputScale()), std::pair("down_input_scale", getDownInputScale())}) {
@@ -145,20 +174,18 @@ LogicalResult AddLayerNormQuantizeOp::verify() {
 // Weights
 //===----------------------------------------------------------------------===//
 
-/// The shapes that scales of `weight` can have: one for each matrix, or one for each row.
 static LogicalResult verifyScaleShape(Operation *op, StringRef name, RankedTensorType scale, RankedTensorType weight) {
   const int64_t rank = weight.getRank();
   if ((rank != 2 && rank != 3) || !scale.getElementType().isF32()) {
     return op->emitOpError("scales ") << weight << " by " << scale
                                       << ", expected a matrix or a stack of matrices, and elements of f32";
   }
-  ArrayRef<int64_t> rows = weight.getShape().drop_back();
-  SmallVector<int64_t> matrices(rows);
-  matrices.back() = 1;
-  if (scale.getShape() != rows && scale.getShape() != ArrayRef<int64_t>(matrices)) {
-    return op->emitOpError(name) << " is " << scale << ", expected shape [" << matrices << "] or [" << rows << "]";
+  if (isScaleShape(scale.getShape(), weight.getShape())) {
+    return success();
   }
-  return success();
+  InFlightDiagnostic diag = op->emitOpError(name) << " is " << scale << ", expected ";
+  describeScaleShapes(diag, weight.getShape(), /*hasGroups=*/true);
+  return diag;
 }
 
 LogicalResult AbsmaxScaleOp::verify() {

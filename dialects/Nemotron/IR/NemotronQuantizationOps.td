@@ -43,7 +43,8 @@ def Nemotron_ScaledMatmulOp : Nemotron_Op<"scaled_matmul", [Pure, AttrSizedOpera
     the input is rounded to bf16 first.
 
     (C1) `dim(input, 1) = dim(weight, 1)`. (C2) `dim(result, 1) = dim(weight, 0)`. (C3) `dim(bias, 0) = dim(weight, 0)`.
-    (C4) `weight_scale` has one element, or one for each row of `weight`. (C5) `input_scale` is there if and only if
+    (C4) `weight_scale` has one element, one for each row of `weight`, or is [N, G] for G equal groups of inputs of an
+    i8 `weight`: a sum for each, scaled, in order. (C5) `input_scale` is there if and only if
     `input` is of codes. (C6) `activation` is `none` or `relu2`. (C7) `input` is of the codes of `weight`, or `weight` of
     f8E4M3FN.
 
@@ -57,7 +58,7 @@ def Nemotron_ScaledMatmulOp : Nemotron_Op<"scaled_matmul", [Pure, AttrSizedOpera
   let arguments = (ins AnyTypeOf<[Nemotron_Activations, Nemotron_CodeActivations]>:$input, // [T, K]
                        Optional<Nemotron_RowScales>:$input_scale,                          // [T, 1]
                        Nemotron_CodeMatrix:$weight,                                        // [N, K]
-                       Nemotron_Channels:$weight_scale,                                    // [1] or [N]
+                       AnyTypeOf<[Nemotron_Channels, Nemotron_Matrix]>:$weight_scale,      // [1], [N] or [N, G]
                        Optional<Nemotron_Channels>:$bias,                                  // [N]
                        DefaultValuedAttr<Nemotron_ActivationAttr, "::nemotron::ir::Activation::None">:$activation);
   let results = (outs Nemotron_Activations:$result);                                       // [T, N]
@@ -76,7 +77,8 @@ def Nemotron_ScaledMoeExpertsOp : Nemotron_Op<"scaled_moe_experts", [Pure, AttrS
     With `weight_only` they are rounded to bf16 instead.
 
     (C1) `up` is [E, F, K], `down` [E, K, F] with `K = dim(input, 1)`. (C2) `result` has the type of `input`. (C3)
-    `indices` and `weights` have one width. (C4) `up_scale` is [E, 1] or [E, F], `down_scale` [E, 1] or [E, K]. (C5)
+    `indices` and `weights` have one width. (C4) `up_scale` is [E, 1] or [E, F], `down_scale` [E, 1] or [E, K]; for i8 also
+    [E, F, G] and [E, K, G], as in `scaled_matmul`. (C5)
     Static scales are [E]. (C6) There are none with `weight_only`. (C7) `up` and `down` are of the same codes, with
     `weight_only` of f8E4M3FN.
 
@@ -90,9 +92,9 @@ def Nemotron_ScaledMoeExpertsOp : Nemotron_Op<"scaled_moe_experts", [Pure, AttrS
                        Nemotron_Indices:$indices,                     // [T, k]
                        Nemotron_Activations:$weights,                 // [T, k]
                        Nemotron_CodeMatrices:$up,                     // [E, F, K]
-                       Nemotron_Matrix:$up_scale,                     // [E, 1] or [E, F]
+                       AnyTypeOf<[Nemotron_Matrix, Nemotron_Matrices]>:$up_scale,   // [E, 1], [E, F] or [E, F, G]
                        Nemotron_CodeMatrices:$down,                   // [E, K, F]
-                       Nemotron_Matrix:$down_scale,                   // [E, 1] or [E, K]
+                       AnyTypeOf<[Nemotron_Matrix, Nemotron_Matrices]>:$down_scale, // [E, 1], [E, K] or [E, K, G]
                        Optional<Nemotron_Channels>:$up_input_scale,   // [E]
                        Optional<Nemotron_Channels>:$down_input_scale, // [E]
                        UnitAttr:$weight_only);
@@ -198,7 +200,8 @@ def Nemotron_AbsmaxScaleOp : Nemotron_WeightOp<"absmax_scale"> {
   let summary = "The scale that maps the absolute maximum of a weight to the largest code";
   let description = [{
     `result = max(|input|) / largest`, 448 for f8E4M3FN and 127 for i8, at least 2^-126, over what an element of the result stands for: of a matrix [N, K]
-    all of it ([1]) or each row ([N]); of a stack [E, N, K] each matrix ([E, 1]) or each row ([E, N]).
+    all of it ([1]), each row ([N]), or each of G equal groups of a row ([N, G]); of a stack [E, N, K] each matrix
+    ([E, 1]), each row ([E, N]), or each group ([E, N, G]).
 
     (C1) `result` has one of these shapes and elements of f32. (C2) `largest` is positive and finite.
 

@@ -89,7 +89,7 @@ func.func @scaled_matmul_c3(%q: tensor<?x8xf8E4M3FN>, %s: tensor<?x1xf32>, %w: t
 // -----
 
 func.func @scaled_matmul_c4(%q: tensor<?x8xf8E4M3FN>, %s: tensor<?x1xf32>, %w: tensor<6x8xf8E4M3FN>, %ws: tensor<8xf32>) {
-  // expected-error@+1 {{weight_scale has 8 elements, expected 1 or 6}}
+  // expected-error@+1 {{weight_scale is 'tensor<8xf32>', expected shape [1] or [6]}}
   %y = nemotron.scaled_matmul %q scaled %s, %w scaled %ws : (tensor<?x8xf8E4M3FN>, tensor<?x1xf32>, tensor<6x8xf8E4M3FN>, tensor<8xf32>) -> tensor<?x6xf32>
   return
 }
@@ -115,6 +115,33 @@ func.func @scaled_matmul_c5_with(%q: tensor<?x8xf8E4M3FN>, %s: tensor<?x1xf32>, 
 func.func @scaled_matmul_c6(%q: tensor<?x8xf8E4M3FN>, %s: tensor<?x1xf32>, %w: tensor<6x8xf8E4M3FN>, %ws: tensor<1xf32>) {
   // expected-error@+1 {{activation is silu, expected none or relu2}}
   %y = nemotron.scaled_matmul %q scaled %s, %w scaled %ws {activation = #nemotron.activation<silu>} : (tensor<?x8xf8E4M3FN>, tensor<?x1xf32>, tensor<6x8xf8E4M3FN>, tensor<1xf32>) -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
+func.func @scaled_matmul_c4_groups(%q: tensor<?x8xi8>, %s: tensor<?x1xf32>, %w: tensor<6x8xi8>, %ws: tensor<6x3xf32>) {
+  // expected-error@+1 {{weight_scale is 'tensor<6x3xf32>', expected shape [1], [6] or [6, G], G a divisor of 8}}
+  %y = nemotron.scaled_matmul %q scaled %s, %w scaled %ws : (tensor<?x8xi8>, tensor<?x1xf32>, tensor<6x8xi8>, tensor<6x3xf32>) -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
+func.func @scaled_matmul_c4_groups_of_floats(%q: tensor<?x8xf8E4M3FN>, %s: tensor<?x1xf32>, %w: tensor<6x8xf8E4M3FN>, %ws: tensor<6x2xf32>) {
+  // expected-error@+1 {{weight_scale is 'tensor<6x2xf32>', expected shape [1] or [6]}}
+  %y = nemotron.scaled_matmul %q scaled %s, %w scaled %ws : (tensor<?x8xf8E4M3FN>, tensor<?x1xf32>, tensor<6x8xf8E4M3FN>, tensor<6x2xf32>) -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
+func.func @scaled_moe_experts_c4_groups(%x: tensor<?x8xf32>, %i: tensor<?x2xi32>, %p: tensor<?x2xf32>, %u: tensor<4x6x8xi8>,
+                                        %us: tensor<4x6x4xf32>, %d: tensor<4x8x6xi8>, %ds: tensor<4x8x4xf32>) {
+  // expected-error@+1 {{down_scale is 'tensor<4x8x4xf32>', expected shape [4, 1], [4, 8] or [4, 8, G], G a divisor of 6}}
+  %y = nemotron.scaled_moe_experts %x, %i, %p, %u scaled %us, %d scaled %ds
+     : (tensor<?x8xf32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<4x6x8xi8>,
+        tensor<4x6x4xf32>, tensor<4x8x6xi8>, tensor<4x8x4xf32>) -> tensor<?x8xf32>
   return
 }
 
@@ -511,7 +538,7 @@ func.func @add_layer_norm_quantize_c4_sum(%x: tensor<?x8xf32>, %d: tensor<?x8xf3
 // -----
 
 func.func @absmax_scale_c1_shape(%w: tensor<6x8xbf16>) {
-  // expected-error@+1 {{result is 'tensor<8xf32>', expected shape [1] or [6]}}
+  // expected-error@+1 {{result is 'tensor<8xf32>', expected shape [1], [6] or [6, G], G a divisor of 8}}
   %s = nemotron.absmax_scale %w : tensor<6x8xbf16> to tensor<8xf32>
   return
 }
@@ -519,7 +546,7 @@ func.func @absmax_scale_c1_shape(%w: tensor<6x8xbf16>) {
 // -----
 
 func.func @absmax_scale_c1_stack(%w: tensor<4x6x8xbf16>) {
-  // expected-error@+1 {{result is 'tensor<4xf32>', expected shape [4, 1] or [4, 6]}}
+  // expected-error@+1 {{result is 'tensor<4xf32>', expected shape [4, 1], [4, 6] or [4, 6, G], G a divisor of 8}}
   %s = nemotron.absmax_scale %w : tensor<4x6x8xbf16> to tensor<4xf32>
   return
 }
@@ -566,9 +593,9 @@ func.func @quantize_weight_c1_type(%w: tensor<6x8xbf16>, %s: tensor<1xf32>) {
 
 // -----
 
-func.func @quantize_weight_c2_shape(%w: tensor<6x8xbf16>, %s: tensor<6x1xf32>) {
-  // expected-error@+1 {{scale is 'tensor<6x1xf32>', expected shape [1] or [6]}}
-  %q = nemotron.quantize_weight %w, %s : (tensor<6x8xbf16>, tensor<6x1xf32>) -> tensor<6x8xf8E4M3FN>
+func.func @quantize_weight_c2_shape(%w: tensor<6x8xbf16>, %s: tensor<6x3xf32>) {
+  // expected-error@+1 {{scale is 'tensor<6x3xf32>', expected shape [1], [6] or [6, G], G a divisor of 8}}
+  %q = nemotron.quantize_weight %w, %s : (tensor<6x8xbf16>, tensor<6x3xf32>) -> tensor<6x8xf8E4M3FN>
   return
 }
 
@@ -607,7 +634,7 @@ func.func @dequantize_c1_shape(%w: tensor<6x8xf8E4M3FN>, %s: tensor<1xf32>) {
 // -----
 
 func.func @dequantize_c2(%w: tensor<4x6x8xf8E4M3FN>, %s: tensor<6xf32>) {
-  // expected-error@+1 {{scale is 'tensor<6xf32>', expected shape [4, 1] or [4, 6]}}
+  // expected-error@+1 {{scale is 'tensor<6xf32>', expected shape [4, 1], [4, 6] or [4, 6, G], G a divisor of 8}}
   %q = nemotron.dequantize %w, %s : (tensor<4x6x8xf8E4M3FN>, tensor<6xf32>) -> tensor<4x6x8xf32>
   return
 }

@@ -56,6 +56,12 @@ func.func @int8(%x: tensor<?x192xf32>, %n: tensor<192xf32>) {
   // CHECK: nemotron.scaled_matmul {{.*}} : (tensor<?x192xi8>, tensor<?x1xf32>, tensor<576x192xi8>, tensor<576xf32>) -> tensor<?x576xf32>
   %y = nemotron.scaled_matmul %q scaled %s, %wq scaled %ws
      : (tensor<?x192xi8>, tensor<?x1xf32>, tensor<576x192xi8>, tensor<576xf32>) -> tensor<?x576xf32>
+  // CHECK: nemotron.absmax_scale %{{.*}} {largest = 1.270000e+02 : f32} : tensor<576x192xbf16> to tensor<576x3xf32>
+  %gs = nemotron.absmax_scale %w {largest = 127.0 : f32} : tensor<576x192xbf16> to tensor<576x3xf32>
+  %gq = nemotron.quantize_weight %w, %gs : (tensor<576x192xbf16>, tensor<576x3xf32>) -> tensor<576x192xi8>
+  // CHECK: nemotron.scaled_matmul {{.*}} : (tensor<?x192xi8>, tensor<?x1xf32>, tensor<576x192xi8>, tensor<576x3xf32>) -> tensor<?x576xf32>
+  %z = nemotron.scaled_matmul %q scaled %s, %gq scaled %gs
+     : (tensor<?x192xi8>, tensor<?x1xf32>, tensor<576x192xi8>, tensor<576x3xf32>) -> tensor<?x576xf32>
   return
 }
 
