@@ -31,9 +31,7 @@ bool haveSameInput(ir::LinearOp a, ir::LinearOp b) {
 
 bool haveSameInput(ir::ScaledMatmulOp a, ir::ScaledMatmulOp b) {
   // Rows of groups stand beside rows of as many.
-  auto groupsOf = [](ir::ScaledMatmulOp op) {
-    return cast<RankedTensorType>(op.getWeightScale().getType()).getShape().drop_front();
-  };
+  auto groupsOf = [](ir::ScaledMatmulOp op) { return op.getWeightScale().getType().getShape().drop_front(); };
   return a.getInput() == b.getInput() && a.getInputScale() == b.getInputScale() && groupsOf(a) == groupsOf(b);
 }
 
@@ -77,7 +75,7 @@ Value concat(OpBuilder &builder, Location loc, ValueRange parts) {
 
 /// A scale for each row of the matrix of `matmul`.
 Value rowScales(OpBuilder &builder, ir::ScaledMatmulOp matmul) {
-  auto type = cast<RankedTensorType>(matmul.getWeightScale().getType());
+  RankedTensorType type = matmul.getWeightScale().getType();
   const int64_t rows = matmul.getWeight().getType().getDimSize(0);
   if (type.getDimSize(0) == rows) {
     return matmul.getWeightScale();

@@ -118,4 +118,9 @@ def Nemotron_CodeMatrices : Nemotron_TensorOf<[F8E4M3FN, I8],
                                               [Nemotron_RankedPred, Nemotron_IsRank<3>, Nemotron_IsStatic],
                                               "matrices [E, out, in] of static shape of f8E4M3FN or i8 values">;
 
+def Nemotron_MatrixScales : AnyTypeOf<[Nemotron_Channels, Nemotron_Matrix], "scales [1], [N] or [N, G]",
+                                      "::mlir::RankedTensorType">;
+def Nemotron_MatricesScales : AnyTypeOf<[Nemotron_Matrix, Nemotron_Matrices], "scales [E, 1], [E, N] or [E, N, G]",
+                                        "::mlir::RankedTensorType">;
+
 #endif // NEMOTRON_DIALECT_TD

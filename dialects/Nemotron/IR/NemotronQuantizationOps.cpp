@@ -39,8 +39,8 @@ static void describeScaleShapes(InFlightDiagnostic &diag, ArrayRef<int64_t> weig
 }
 
 /// Scales of the matrices that a product takes; those of groups are for i8.
-static LogicalResult verifyMatrixScale(Operation *op, StringRef name, Value scale, RankedTensorType weight) {
-  auto type = cast<RankedTensorType>(scale.getType());
+static LogicalResult verifyMatrixScale(Operation *op, StringRef name, Tensor scale, RankedTensorType weight) {
+  RankedTensorType type = scale.getType();
   const bool hasGroups = weight.getElementType().isInteger(8);
   if (isScaleShape(type.getShape(), weight.getShape()) && (hasGroups || type.getRank() < weight.getRank())) {
     return success();

@@ -58,7 +58,7 @@ def Nemotron_ScaledMatmulOp : Nemotron_Op<"scaled_matmul", [Pure, AttrSizedOpera
   let arguments = (ins AnyTypeOf<[Nemotron_Activations, Nemotron_CodeActivations]>:$input, // [T, K]
                        Optional<Nemotron_RowScales>:$input_scale,                          // [T, 1]
                        Nemotron_CodeMatrix:$weight,                                        // [N, K]
-                       AnyTypeOf<[Nemotron_Channels, Nemotron_Matrix]>:$weight_scale,      // [1], [N] or [N, G]
+                       Nemotron_MatrixScales:$weight_scale,                                // [1], [N] or [N, G]
                        Optional<Nemotron_Channels>:$bias,                                  // [N]
                        DefaultValuedAttr<Nemotron_ActivationAttr, "::nemotron::ir::Activation::None">:$activation);
   let results = (outs Nemotron_Activations:$result);                                       // [T, N]
@@ -92,9 +92,9 @@ def Nemotron_ScaledMoeExpertsOp : Nemotron_Op<"scaled_moe_experts", [Pure, AttrS
                        Nemotron_Indices:$indices,                     // [T, k]
                        Nemotron_Activations:$weights,                 // [T, k]
                        Nemotron_CodeMatrices:$up,                     // [E, F, K]
-                       AnyTypeOf<[Nemotron_Matrix, Nemotron_Matrices]>:$up_scale,   // [E, 1], [E, F] or [E, F, G]
+                       Nemotron_MatricesScales:$up_scale,             // [E, 1], [E, F] or [E, F, G]
                        Nemotron_CodeMatrices:$down,                   // [E, K, F]
-                       AnyTypeOf<[Nemotron_Matrix, Nemotron_Matrices]>:$down_scale, // [E, 1], [E, K] or [E, K, G]
+                       Nemotron_MatricesScales:$down_scale,           // [E, 1], [E, K] or [E, K, G]
                        Optional<Nemotron_Channels>:$up_input_scale,   // [E]
                        Optional<Nemotron_Channels>:$down_input_scale, // [E]
                        UnitAttr:$weight_only);
