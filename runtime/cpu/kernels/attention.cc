@@ -20,6 +20,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numbers>
 
 #include "runtime/cpu/kernels/argument_reader.h"
 #include "runtime/cpu/kernels/kernels.h"
@@ -51,13 +52,30 @@ float Maximum(const float* values, int64_t count) {
   return maximum;
 }
 
-/// weights[i] = exp(scores[i] - maximum) for i < count, 0 up to `padded`; returns their sum. Weights may be scores.
+/// 2^x for x up to 0, two units in the last place off at most; 0 below -125, NaN stays. Half the operations of
+/// Highway's exponential, which are a fifth of what a tile of prefill computes.
+HWY_INLINE FloatVector PowerOfTwo(FloatVector x) {
+  constexpr Words words;
+  const FloatVector shift = hn::Set(kFloats, 0x1.8p23f);  // in a sum with it, the integer nearest to x is the low bits
+  const FloatVector shifted = hn::Add(x, shift);
+  const FloatVector r = hn::Sub(x, hn::Sub(shifted, shift));
+  // The series of e^(r ln 2), |r| at most 1/2: the next term is below 1.2e-7.
+  constexpr float kSeries[] = {1.0f, 0.693147181f, 0.240226507f, 0.0555041087f, 0.00961812911f, 0.00133335581f};
+  FloatVector power = hn::Set(kFloats, 0.000154035304f);
+  for (int i = 5; i >= 0; --i) {
+    power = hn::MulAdd(power, r, hn::Set(kFloats, kSeries[i]));
+  }
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(words, shifted));
+  const FloatVector scaled = hn::BitCast(kFloats, hn::Add(hn::BitCast(words, power), exponent));
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(kFloats, -125.0f)), scaled);
+}
+
+/// weights[i] = 2^(scores[i] - maximum) for i < count, 0 up to `padded`; returns their sum. Weights may be scores.
 template <typename Weight>
 float Exponentials(const float* scores, float maximum, int64_t count, int64_t padded, Weight* weights) {
   const FloatVector top = hn::Set(kFloats, maximum);
   const float sum = SumVectors(count, [&](int64_t i, int64_t n) {
-    const FloatVector x = hn::Sub(LoadUpTo(scores + i, n), top);
-    FloatVector weight = hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(kFloats, x));  // Exp alone makes 0 of a NaN
+    FloatVector weight = PowerOfTwo(hn::Sub(LoadUpTo(scores + i, n), top));
     if (n < kLanes) {
       weight = hn::IfThenElseZero(hn::FirstN(kFloats, n), weight);
     }
@@ -126,7 +144,7 @@ class Attention : public PreparedDispatch {
   StateArgument cache;
   int64_t num_heads = 1, num_kv_heads = 1, head_dim = 1, page_tokens = 1;
   float key_scale = 1, value_scale = 1;  // what the cache holds is to be multiplied by them
-  float query_scale = 1;                 // scale * key_scale
+  float query_scale = 1;                 // scale * key_scale * log2(e): weights are powers of two
   int num_threads = 1;
   const LinearKernels* kernels = nullptr;
 
@@ -430,11 +448,13 @@ class Attention : public PreparedDispatch {
     product.depth = product.panel_depth = product.input_stride = padded;
     product.input = scratch + row * padded * OperandBytes();
     product.output_row_bytes = kSegmentKeys * static_cast<int64_t>(sizeof(float));
+    const std::byte* first_values = nullptr;
     ForPages(tile, segment, keys, [&](const PageRun& run, const PageRun& next) {
+      first_values = first_values == nullptr ? run.Values(*this) : first_values;
       product.num_panels = NumPanels(run.count);
       product.num_columns = product.num_panels * kPanelRows;
       product.panels = run.Keys(*this);
-      product.next = next.page != nullptr ? next.Keys(*this) : nullptr;
+      product.next = next.page != nullptr ? next.Keys(*this) : first_values;
       product.output = scores + run.key;
       kernels->Run(cache.dtype, product);
     });
@@ -516,7 +536,7 @@ class Attention : public PreparedDispatch {
         continue;  // a row that sees nothing of this segment stays as it is; a NaN is no nothing
       }
       const float top = std::max(result.maximum[r], part.maximum[r]);
-      const float old_scale = std::exp(result.maximum[r] - top), part_scale = std::exp(part.maximum[r] - top);
+      const float old_scale = std::exp2(result.maximum[r] - top), part_scale = std::exp2(part.maximum[r] - top);
       result.maximum[r] = top;
       result.sum[r] = result.sum[r] * old_scale + part.sum[r] * part_scale;
       HWY_DYNAMIC_DISPATCH(ScaledAdd)
@@ -567,7 +587,7 @@ PreparedOr PrepareAttention(const DispatchArguments& arguments) {
     attention->value_scale = CacheScale(args, "value_scale");
   }
   const auto scale = static_cast<float>(args.Float("scale"));
-  attention->query_scale = scale * attention->key_scale;
+  attention->query_scale = scale * attention->key_scale * std::numbers::log2e_v<float>;
   args.Check(std::isfinite(scale), "scale is {}, expected a finite number", scale);
   args.Check(std::isfinite(attention->query_scale), "scale {} times key_scale {} exceeds F32", scale,
              attention->key_scale);

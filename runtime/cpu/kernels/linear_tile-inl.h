@@ -183,7 +183,9 @@ NEMOTRON_INLINE void EndGroup(const LinearTile& tile, int64_t row, int64_t panel
 template <Format kFormat, int kRows, int kPanels>
 NEMOTRON_INLINE void RegisterTile(const LinearTile& tile, int64_t row, int64_t panel, int64_t apart,
                                   const Block& block) {
-  constexpr int64_t kStep = StepOf(kFormat), kChunk = AheadSteps(kFormat) * kStep;
+  // A few rows leave little time between two loads: what comes next is fetched in small bites.
+  constexpr int64_t kSteps = kFormat != Format::kI8Groups && kRows < Ops::kTileRows ? 4 : AheadSteps(kFormat);
+  constexpr int64_t kStep = StepOf(kFormat), kChunk = kSteps * kStep;
   constexpr bool kHasGroups = kFormat == Format::kI8Groups;
   const auto* input = static_cast<const ElementOf<kFormat>*>(tile.input) + row * tile.input_stride;
   const char* weights = block.weights + panel * block.panel_bytes;
@@ -201,7 +203,7 @@ NEMOTRON_INLINE void RegisterTile(const LinearTile& tile, int64_t row, int64_t p
   int64_t fetched = 0, due = 0;
   int64_t group = kHasGroups ? block.k_begin / tile.groups.depth : 0, group_end = block.k_begin + tile.groups.depth;
   for (int64_t k_chunk = block.k_begin; k_chunk < block.k_end; k_chunk += kChunk) {
-    for (due += ahead.bytes; fetched < due; fetched += 64) {
+    for (due += ahead.bytes * kSteps / AheadSteps(kFormat); fetched < due; fetched += 64) {
 #pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) {
         Ops::Prefetch(ahead.weights + fetched + (panel + p * apart) * ahead.panel_bytes);

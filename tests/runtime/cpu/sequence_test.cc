@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <tuple>
 
 #include "tests/runtime/cpu/kernel_fixture.h"
@@ -370,9 +371,11 @@ Floats ExpectedAttention(const AttentionShape& shape, const Inputs& inputs) {
   float scale = shape.scale;
   if (shape.cache != DType::kF32) {
     const float key_scale = shape.cache == DType::kF8E4M3 ? shape.key_scale : 1;
-    std::transform(query.begin(), query.end(), query.begin(), [&](float q) { return q * (scale * key_scale); });
+    constexpr float kLog2e = std::numbers::log2e_v<float>;
+    std::transform(query.begin(), query.end(), query.begin(),
+                   [&](float q) { return q * (scale * key_scale * kLog2e); });
     query = RoundBF16(query);
-    std::transform(query.begin(), query.end(), query.begin(), [&](float q) { return q / key_scale; });
+    std::transform(query.begin(), query.end(), query.begin(), [&](float q) { return q / key_scale / kLog2e; });
     scale = 1;
   }
   return reference::Attention(query, RoundToCache(inputs.at("key"), shape.cache, shape.key_scale),
