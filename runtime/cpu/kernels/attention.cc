@@ -52,7 +52,7 @@ float Maximum(const float* values, int64_t count) {
   return maximum;
 }
 
-/// 2^x for x up to 0, two units in the last place off at most; 0 below -125, NaN stays. Half the operations of
+/// 2^x for x up to 0, three units in the last place off at most; 0 below -125, NaN stays. Half the operations of
 /// Highway's exponential, which are a fifth of what a tile of prefill computes.
 HWY_INLINE FloatVector PowerOfTwo(FloatVector x) {
   constexpr Words words;
