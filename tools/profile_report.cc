@@ -127,9 +127,19 @@ json PeakJson(const cpu::MachinePeak& peak) {
 }
 
 std::string PeakText(const cpu::MachinePeak& peak) {
-  return fmt::format("reads {:.1f} GB/s, dot products {:.0f} GFLOP/s in bf16, {:.0f} in int8, {:.0f} in f32",
-                     peak.read_bytes_per_second * 1e-9, peak.bf16_flops * 1e-9, peak.int8_ops * 1e-9,
-                     peak.f32_flops * 1e-9);
+  std::string text = fmt::format("reads {:.1f} GB/s, dot products", peak.read_bytes_per_second * 1e-9);
+  const char* separator = "";
+  const auto add = [&](double flops, std::string_view dtype) {
+    if (flops > 0) {
+      const bool is_first = *separator == '\0';
+      text += fmt::format("{} {:.0f}{} in {}", separator, flops * 1e-9, is_first ? " GFLOP/s" : "", dtype);
+      separator = ",";
+    }
+  };
+  add(peak.bf16_flops, "bf16");
+  add(peak.int8_ops, "int8");
+  add(peak.f32_flops, "f32");
+  return text;
 }
 
 std::string Percent(double share) { return share > 0 ? fmt::format("{:.0f} %", share * 100) : "-"; }

@@ -7,7 +7,7 @@
 namespace nemotron::runtime::cpu {
 namespace {
 
-constexpr std::array<std::string_view, 4> kNames = {"portable", "avx2", "avx512", "avx512bf16"};
+constexpr std::array<std::string_view, 5> kNames = {"portable", "avx2", "avx512", "avx512vnni", "avx512bf16"};
 
 Isa current = BestIsa();
 
@@ -15,26 +15,43 @@ Isa current = BestIsa();
 
 std::string_view IsaName(Isa isa) { return kNames[static_cast<size_t>(isa)]; }
 
-Isa BestIsa() {
+bool HasIsa(Isa isa) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  // All processors with the BF16 instructions have VNNI; a virtual machine might hide it.
-  if (avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni")) {
-    return Isa::kAvx512Bf16;
+  switch (isa) {
+    case Isa::kPortable:
+      return true;
+    case Isa::kAvx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case Isa::kAvx512:
+      return HasIsa(Isa::kAvx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    case Isa::kAvx512Vnni:
+      return HasIsa(Isa::kAvx512) && __builtin_cpu_supports("avx512vnni");
+    case Isa::kAvx512Bf16:
+      return HasIsa(Isa::kAvx512Vnni) && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi");
   }
-  return avx512 ? Isa::kAvx512 : avx2 ? Isa::kAvx2 : Isa::kPortable;
-#else
-  return Isa::kPortable;
 #endif
+  return isa == Isa::kPortable;
+}
+
+Isa BestIsa() {
+  Isa best = Isa::kAvx512Bf16;
+#if defined(__x86_64__)
+  if (__builtin_cpu_is("intel")) {
+    best = Isa::kAvx512Vnni;
+  }
+#endif
+  while (!HasIsa(best)) {
+    best = static_cast<Isa>(static_cast<int>(best) - 1);
+  }
+  return best;
 }
 
 Isa CurrentIsa() { return current; }
 
 Status ForceIsa(Isa isa) {
-  if (isa > BestIsa()) {
+  if (!HasIsa(isa)) {
     return Unimplemented("this machine has no {}, the best it has is {}", IsaName(isa), IsaName(BestIsa()));
   }
   current = isa;
@@ -56,7 +73,7 @@ Status ForceIsa(std::string_view name) {
       return ForceIsa(static_cast<Isa>(i));
     }
   }
-  return InvalidArgument("unknown instruction set '{}', expected portable, avx2, avx512 or avx512bf16", name);
+  return InvalidArgument("unknown instruction set '{}', expected portable, avx2, avx512, avx512vnni or avx512bf16", name);
 }
 
 }  // namespace nemotron::runtime::cpu

@@ -110,9 +110,11 @@ MachinePeak PeakMeter::Measure() {
   MachinePeak peak;
   peak.read_bytes_per_second = MeasureReadBytesPerSecond(pool_, std::as_bytes(std::span(buffer_)));
   peak.f32_flops = MeasureDot(pool_, DType::kF32);
+  if (CurrentIsa() >= Isa::kAvx512Vnni) {
+    peak.int8_ops = MeasureDot(pool_, DType::kI8);
+  }
   if (CurrentIsa() == Isa::kAvx512Bf16) {
     peak.bf16_flops = MeasureDot(pool_, DType::kBF16);
-    peak.int8_ops = MeasureDot(pool_, DType::kI8);
   }
   return peak;
 }

@@ -22,7 +22,7 @@ namespace nemotron::runtime::cpu {
 namespace {
 
 /// Copies of a matrix take at least this much together, several times a last-level cache.
-constexpr int64_t kWeightBytes = int64_t{192} << 20;
+constexpr int64_t kWeightBytes = int64_t{640} << 20;
 
 struct AlignedBytes {
   explicit AlignedBytes(int64_t size) : storage(size + 64) {

@@ -52,7 +52,7 @@ class Golden(Case):
                 self.check_f32(name, DATA / "goldens" / name, 1e-3 if name == "nemotron-4-mha" else 1e-4)
 
     def test_every_instruction_set(self):
-        for isa in ("portable", "avx2", "avx512", "avx512bf16"):
+        for isa in ("portable", "avx2", "avx512", "avx512vnni", "avx512bf16"):
             for name in ("nemotron-h-moe", "nemotron-4"):
                 golden = read_safetensors(DATA / "goldens" / name / "golden.safetensors")
                 out = self.tmp / "logits.safetensors"

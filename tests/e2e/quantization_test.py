@@ -88,7 +88,7 @@ class Quantization(Case):
                                      (scale, "i8", "token"), key)
 
     def test_int8_speaks(self):
-        for isa in ("portable", "avx2", "avx512", "avx512bf16"):
+        for isa in ("portable", "avx2", "avx512", "avx512vnni", "avx512bf16"):
             done = run("nemotron-run", self.plan(f"{NAME}-int8"), "--prompt", "In the beginning", "-n", "8",
                        "--temperature", "0", "--cpu-isa", isa, "--json", check=False)
             if done.returncode == 0:

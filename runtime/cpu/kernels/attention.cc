@@ -11,7 +11,7 @@
 // tiles (prefill) a task is a tile of 64 rows and all its segments; with few (decode at depth) a task is one segment of
 // a tile of 16, and parts are merged after. Both give the same bits.
 //
-// With a BF16 or E4M3 cache, queries and weights are rounded to BF16, scores, exponentials and sums are F32; with an
+// With a BF16 or E4M3 cache, queries and weights are rounded to BF16 (maybe held as F32, LinearKernels::operand), scores, exponentials and sums are F32; with an
 // F32 cache all is F32. An E4M3 cache holds keys and values divided by a scale each. The keys' goes into the query, the
 // values' is applied to the output.
 //
@@ -71,7 +71,8 @@ HWY_INLINE FloatVector PowerOfTwo(FloatVector x) {
 }
 
 /// weights[i] = 2^(scores[i] - maximum) for i < count, 0 up to `padded`; returns their sum. Weights may be scores.
-template <typename Weight>
+/// kRounds: to BF16, before they are added.
+template <bool kRounds, typename Weight>
 float Exponentials(const float* scores, float maximum, int64_t count, int64_t padded, Weight* weights) {
   const FloatVector top = hn::Set(kFloats, maximum);
   const float sum = SumVectors(count, [&](int64_t i, int64_t n) {
@@ -79,10 +80,12 @@ float Exponentials(const float* scores, float maximum, int64_t count, int64_t pa
     if (n < kLanes) {
       weight = hn::IfThenElseZero(hn::FirstN(kFloats, n), weight);
     }
+    if constexpr (kRounds) {
+      weight = RoundToBF16(weight);
+    }
     if constexpr (sizeof(Weight) == sizeof(float)) {
       StoreUpTo(weight, weights + i, n);
     } else {
-      weight = RoundToBF16(weight);
       StoreBF16UpTo(weight, weights + i, n);
     }
     return weight;
@@ -92,10 +95,13 @@ float Exponentials(const float* scores, float maximum, int64_t count, int64_t pa
 }
 
 float ExponentialsF32(const float* scores, float maximum, int64_t count, int64_t padded, float* weights) {
-  return Exponentials(scores, maximum, count, padded, weights);
+  return Exponentials<false>(scores, maximum, count, padded, weights);
+}
+float ExponentialsRounded(const float* scores, float maximum, int64_t count, int64_t padded, float* weights) {
+  return Exponentials<true>(scores, maximum, count, padded, weights);
 }
 float ExponentialsBF16(const float* scores, float maximum, int64_t count, int64_t padded, uint16_t* weights) {
-  return Exponentials(scores, maximum, count, padded, weights);
+  return Exponentials<true>(scores, maximum, count, padded, weights);
 }
 
 /// y = y * old_scale + x * scale.
@@ -116,6 +122,7 @@ namespace {
 
 HWY_EXPORT(Maximum);
 HWY_EXPORT(ExponentialsF32);
+HWY_EXPORT(ExponentialsRounded);
 HWY_EXPORT(ExponentialsBF16);
 HWY_EXPORT(ScaledAdd);
 
@@ -224,16 +231,17 @@ class Attention : public PreparedDispatch {
   int64_t Rows(const SequenceStep& sequence) const { return sequence.num_tokens * GroupSize(); }
   bool InBF16() const { return cache.dtype != DType::kF32; }
   int64_t PaddedDim() const { return KvCacheHeadDim(head_dim); }
-  int64_t OperandBytes() const { return InBF16() ? 2 : 4; }
+  int64_t OperandBytes() const { return InBF16() ? SizeOf(kernels->operand) : 4; }
 
   // Scratch of a thread: queries, scores, weights in BF16, the part of a segment, a group of k of values.
   int64_t QueryBytes() const { return kManyRows * PaddedDim() * OperandBytes(); }
   int64_t ScoreBytes() const { return kManyRows * std::max(kSegmentKeys, PaddedDim()) * 4; }
-  static constexpr int64_t kWeightBytes = kManyRows * kSegmentKeys * 2;
+  /// Weights of F32 take the place of their scores.
+  int64_t RoundedWeightBytes() const { return OperandBytes() == 2 ? kManyRows * kSegmentKeys * 2 : 0; }
   int64_t TailBytes() const { return InBF16() ? PaddedDim() * 4 : 0; }
   int64_t PartRowBytes() const { return (2 + PaddedDim()) * static_cast<int64_t>(sizeof(float)); }
   int64_t ThreadBytes() const {
-    return RoundUp64(QueryBytes() + ScoreBytes() + kWeightBytes + kManyRows * PartRowBytes() + TailBytes());
+    return RoundUp64(QueryBytes() + ScoreBytes() + RoundedWeightBytes() + kManyRows * PartRowBytes() + TailBytes());
   }
   std::byte* ThreadScratch(const StepContext& step, int thread) const { return step.scratch + thread * ThreadBytes(); }
   Part MakePart(std::byte* at, int64_t rows) const {
@@ -241,7 +249,7 @@ class Attention : public PreparedDispatch {
     return {floats, floats + rows, floats + 2 * rows};
   }
   Part ThreadPart(const StepContext& step, int thread) const {
-    return MakePart(ThreadScratch(step, thread) + QueryBytes() + ScoreBytes() + kWeightBytes, kManyRows);
+    return MakePart(ThreadScratch(step, thread) + QueryBytes() + ScoreBytes() + RoundedWeightBytes(), kManyRows);
   }
   /// Part `i` of those of tiles of `rows` rows.
   Part KeptPart(const StepContext& step, int64_t i, int64_t rows) const {
@@ -393,7 +401,7 @@ class Attention : public PreparedDispatch {
       std::fill(row + head_dim, row + padded, 0.0f);
     }
     if (InBF16()) {
-      kernels->round_to_bf16(scaled, tile.num_rows * padded, reinterpret_cast<uint16_t*>(scratch));
+      kernels->round_to_operand(scaled, tile.num_rows * padded, scratch);
     }
   }
   int64_t TokenOf(const Tile& tile, int64_t r) const {
@@ -443,6 +451,7 @@ class Attention : public PreparedDispatch {
     const int64_t keys = limits[row + count - 1], interleave = PanelInterleave(cache.dtype), padded = PaddedDim();
     auto* scores = reinterpret_cast<float*>(scratch + QueryBytes());
     auto* weights = reinterpret_cast<uint16_t*>(scratch + QueryBytes() + ScoreBytes());
+    const bool in_scores = OperandBytes() == static_cast<int64_t>(sizeof(float));  // weights take their place
     LinearTile product = {};
     product.num_rows = count;
     product.depth = product.panel_depth = product.input_stride = padded;
@@ -465,8 +474,9 @@ class Attention : public PreparedDispatch {
       const float maximum = HWY_DYNAMIC_DISPATCH(Maximum)(of_row, limit);
       part.maximum[row + r] = maximum;
       part.sum[row + r] =
-          InBF16() ? HWY_DYNAMIC_DISPATCH(ExponentialsBF16)(of_row, maximum, limit, whole, weights + r * kSegmentKeys)
-                   : HWY_DYNAMIC_DISPATCH(ExponentialsF32)(of_row, maximum, limit, whole, of_row);
+          in_scores ? (InBF16() ? HWY_DYNAMIC_DISPATCH(ExponentialsRounded) : HWY_DYNAMIC_DISPATCH(ExponentialsF32))(
+                          of_row, maximum, limit, whole, of_row)
+                    : HWY_DYNAMIC_DISPATCH(ExponentialsBF16)(of_row, maximum, limit, whole, weights + r * kSegmentKeys);
     }
     product.num_panels = padded / kPanelRows;
     product.num_columns = padded;
@@ -478,7 +488,7 @@ class Attention : public PreparedDispatch {
     product.accumulate = true;
     ForPages(tile, segment, keys, [&](const PageRun& run, const PageRun& next) {
       const auto weights_of = [&](int64_t key) {
-        return InBF16() ? static_cast<const void*>(weights + key) : scores + key;
+        return in_scores ? static_cast<const void*>(scores + key) : weights + key;
       };
       product.depth = std::min(run.count, (finite ? whole : keys / interleave * interleave) - run.key);
       product.panels = run.Values(*this);

@@ -15,7 +15,9 @@ const LinearKernels& GetLinearKernels(Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
     case Isa::kAvx512Bf16:
-      return __builtin_cpu_supports("avx512vbmi") ? kLinearAvx512Vbmi : kLinearAvx512Bf16;
+      return kLinearAvx512Bf16;
+    case Isa::kAvx512Vnni:
+      return __builtin_cpu_supports("avx512vbmi") ? kLinearAvx512Vbmi : kLinearAvx512Vnni;
     case Isa::kAvx512:
       return kLinearAvx512;
     case Isa::kAvx2:
@@ -27,38 +29,44 @@ const LinearKernels& GetLinearKernels(Isa isa) {
 }
 
 void PackedMatrix::PrepareInput(const float* row, std::byte* prepared) const {
-  const int64_t depth = PanelDepth(dtype_, k_);
+  const auto pad = [&](std::byte* from) {
+    std::fill(from + k_ * SizeOf(operand()), from + PanelDepth(dtype_, k_) * SizeOf(operand()), std::byte{0});
+  };
+  pad(prepared);
   if (dtype_ == DType::kF32) {
     std::memcpy(prepared, row, k_ * sizeof(float));
     return;
   }
-  auto* rounded = reinterpret_cast<uint16_t*>(prepared);
-  kernels_->round_to_bf16(row, k_, rounded);
-  std::fill(rounded + k_, rounded + depth, uint16_t{0});
-  if (split_) {
-    uint16_t* low = rounded + OperandRowBytes() / 2;
+  kernels_->round_to_operand(row, k_, prepared);
+  if (HasLowRows()) {
+    const auto* high = reinterpret_cast<const uint16_t*>(prepared);
+    std::byte* low_row = prepared + OperandRowBytes();
+    auto* low = reinterpret_cast<uint16_t*>(low_row);
     for (int64_t i = 0; i < k_; ++i) {  // the difference is exact
-      low[i] = F32ToBF16(row[i] - BF16ToF32(rounded[i]));
+      low[i] = F32ToBF16(row[i] - BF16ToF32(high[i]));
     }
-    std::fill(low + k_, low + depth, uint16_t{0});
+    pad(low_row);
+  } else if (split_) {
+    auto* sums = reinterpret_cast<float*>(prepared);
+    for (int64_t i = 0; i < k_; ++i) {  // the sum is exact too
+      sums[i] += BF16ToF32(F32ToBF16(row[i] - sums[i]));
+    }
   }
 }
 
 void PackedMatrix::PrepareInput(const uint8_t* codes, std::byte* prepared) const {
   const int64_t depth = PanelDepth(dtype_, k_);
-  if (dtype_ == DType::kI8) {
-    std::memcpy(prepared, codes, k_);
-    std::fill(prepared + k_, prepared + depth, std::byte{0});
-    const int64_t group = groups_.scales == nullptr ? k_ : groups_.depth;
-    for (int64_t g = 0; g < groups_.num_groups; ++g) {
-      const int32_t sum = kernels_->sum_i8(reinterpret_cast<const int8_t*>(codes) + g * group, group);
-      std::memcpy(prepared + depth + g * static_cast<int64_t>(sizeof(sum)), &sum, sizeof(sum));
-    }
+  std::fill(prepared + k_ * SizeOf(operand()), prepared + depth * SizeOf(operand()), std::byte{0});
+  if (dtype_ != DType::kI8) {
+    kernels_->decode_f8(codes, k_, prepared);
     return;
   }
-  auto* decoded = reinterpret_cast<uint16_t*>(prepared);
-  kernels_->decode_f8(codes, k_, decoded);
-  std::fill(decoded + k_, decoded + depth, uint16_t{0});
+  std::memcpy(prepared, codes, k_);
+  const int64_t group = groups_.scales == nullptr ? k_ : groups_.depth;
+  for (int64_t g = 0; g < groups_.num_groups; ++g) {
+    const int32_t sum = kernels_->sum_i8(reinterpret_cast<const int8_t*>(codes) + g * group, group);
+    std::memcpy(prepared + depth + g * static_cast<int64_t>(sizeof(sum)), &sum, sizeof(sum));
+  }
 }
 
 void PackedMatrix::Multiply(const std::byte* input, int64_t num_rows, int64_t first_panel, int64_t num_panels,
@@ -67,7 +75,7 @@ void PackedMatrix::Multiply(const std::byte* input, int64_t num_rows, int64_t fi
   LinearTile tile;
   tile.input = input;
   tile.input_stride = InputRowBytes() / SizeOf(operand());
-  tile.low_offset = split_ ? OperandRowBytes() / SizeOf(operand()) : 0;
+  tile.low_offset = HasLowRows() ? OperandRowBytes() / SizeOf(operand()) : 0;
   tile.panels = panels_ + first_panel * PanelElements(dtype_, k_) * SizeOf(dtype_);
   tile.depth = tile.panel_depth = PanelDepth(dtype_, k_);
   tile.num_panels = num_panels;
@@ -127,7 +135,7 @@ WeightScales ReadScales(ArgumentReader& args, std::string_view name, const Weigh
 }
 
 PanelTasks::PanelTasks(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads)
-    : num_panels_(num_panels), unit_(num_rows == 1 ? 4 : 3) {
+    : num_panels_(num_panels), unit_(num_rows == 1 ? 4 : num_rows <= 8 ? 6 : 3) {
   // Threads take the same number of equal tasks if they are equally fast; six each even out those that are not. But a
   // task of few rows streams at least 1/4 MiB if there are enough, because each stream is slow to start.
   constexpr int64_t kTaskBytes = 1 << 18, kMostEach = 6;

@@ -14,7 +14,7 @@
 namespace nemotron::runtime::cpu {
 
 /// One packed matrix [n, k] and how it is multiplied; shared by `linear`, `scaled_matmul` and the experts. BF16 and
-/// F8E4M3 panels are multiplied by rows of BF16, I8 panels by rows of I8.
+/// F8E4M3 panels are multiplied by rows of BF16 numbers, I8 panels by rows of I8.
 class PackedMatrix {
  public:
   PackedMatrix() = default;
@@ -35,7 +35,7 @@ class PackedMatrix {
   int64_t size_bytes() const { return PanelMatrixBytes(dtype_, n_, k_); }
 
   /// Bytes of one row of prepared input, a multiple of 64.
-  int64_t InputRowBytes() const { return OperandRowBytes() * (split_ ? 2 : 1); }
+  int64_t InputRowBytes() const { return OperandRowBytes() * (HasLowRows() ? 2 : 1); }
   /// Rounds a row [k] to the operand type and pads it.
   void PrepareInput(const float* row, std::byte* prepared) const;
   /// Pads a row [k] of codes: of E4M3, decoded exactly, for F8E4M3 panels, of I8 for I8 panels.
@@ -47,7 +47,10 @@ class PackedMatrix {
                 const Epilogue& epilogue, float* output, int64_t output_row_bytes) const;
 
  private:
-  DType operand() const { return dtype_ == DType::kF32 || dtype_ == DType::kI8 ? dtype_ : DType::kBF16; }
+  /// Of what prepared rows are.
+  DType operand() const { return dtype_ == DType::kF32 || dtype_ == DType::kI8 ? dtype_ : kernels_->operand; }
+  /// Whether a row is followed by the second numbers of its sums: a row of F32 holds the sums.
+  bool HasLowRows() const { return split_ && operand() == DType::kBF16; }
   int64_t OperandRowBytes() const {
     const int64_t sum_bytes = dtype_ == DType::kI8 ? groups_.num_groups * int64_t{sizeof(int32_t)} : 0;
     return RoundUp64(PanelDepth(dtype_, k_) * SizeOf(operand()) + sum_bytes);

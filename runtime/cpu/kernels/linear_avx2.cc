@@ -16,14 +16,12 @@ namespace {
 #include "runtime/cpu/kernels/linear_f8-inl.h"
 
 struct Ops {
+  using Operand = float;
   struct Vector {
     __m256 low, high;
   };
   struct WordVector {
     __m256i low, high;
-  };
-  struct Pair {
-    __m256 even, odd;
   };
   // 4 rows of one panel are 8 sums; with weights and broadcasts they fit 16 registers.
   static constexpr int kTileRows = 4, kTilePanels = 1;
@@ -68,11 +66,6 @@ struct Ops {
     const auto* halves = static_cast<const __m256i*>(p);
     return {_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1)};
   }
-  static void StoreWords(void* p, const WordVector& v) {
-    auto* halves = static_cast<__m256i*>(p);
-    _mm256_storeu_si256(halves, v.low);
-    _mm256_storeu_si256(halves + 1, v.high);
-  }
   /// Two vectors of BF16 pairs of 64 E4M3 numbers (linear_f8-inl.h).
   static void DecodeF8(const void* p, WordVector& first, WordVector& second) {
     const WordVector codes = LoadWords(p);
@@ -97,16 +90,14 @@ struct Ops {
     first = _mm256_unpacklo_epi8(low, high_or_nan);
     second = _mm256_unpackhi_epi8(low, high_or_nan);
   }
-  static __m256 Even(__m256i v) { return _mm256_castsi256_ps(_mm256_slli_epi32(v, 16)); }
-  static __m256 Odd(__m256i v) {
-    return _mm256_castsi256_ps(_mm256_and_si256(v, _mm256_set1_epi32(static_cast<int>(0xFFFF0000u))));
-  }
-  static Pair BroadcastBF16(const uint16_t* pair) {
-    return {Broadcast(BF16ToF32(pair[0])), Broadcast(BF16ToF32(pair[1]))};
-  }
-  static Vector MultiplyAddBF16(const Vector& sum, const Pair& x, const WordVector& w) {
-    const Vector half = MultiplyAdd(sum, x.even, Vector{Even(w.low), Even(w.high)});
-    return MultiplyAdd(half, x.odd, Vector{Odd(w.low), Odd(w.high)});
+  /// The first and the second of each pair of BF16.
+  static void Widen(const WordVector& v, Vector& even, Vector& odd) {
+    const auto first = [](__m256i half) { return _mm256_castsi256_ps(_mm256_slli_epi32(half, 16)); };
+    const auto second = [](__m256i half) {
+      return _mm256_castsi256_ps(_mm256_and_si256(half, _mm256_set1_epi32(static_cast<int>(0xFFFF0000u))));
+    };
+    even = {first(v.low), first(v.high)};
+    odd = {second(v.low), second(v.high)};
   }
   /// Of four neighbouring bytes, the 1st and 3rd and the 2nd and 4th, as 16 bits.
   struct I8Pairs {
@@ -141,6 +132,6 @@ struct Ops {
 
 }  // namespace
 
-const LinearKernels kLinearAvx2 = {RunF32, RunBF16, RunF8, RunI8, RoundToBF16, DecodeF8, SumI8};
+const LinearKernels kLinearAvx2 = {RunF32, RunBF16, RunF8, RunI8, kOperand, RoundToBF16, RoundToOperand, DecodeF8, SumI8};
 
 }  // namespace nemotron::runtime::cpu

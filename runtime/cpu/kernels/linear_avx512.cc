@@ -1,4 +1,4 @@
-// AVX-512 without a BF16 dot product: both halves of a pair are widened and multiplied one after the other.
+// AVX-512 without dot products.
 #include <immintrin.h>
 
 #include <algorithm>
@@ -15,22 +15,7 @@ namespace {
 
 #include "runtime/cpu/kernels/linear_avx512_ops-inl.h"
 
-struct Ops : Avx512Ops {
-  using WordVector = __m512i;
-  struct Pair {
-    Vector even, odd;
-  };
-  static WordVector LoadWords(const void* p) { return _mm512_loadu_si512(p); }
-  static Vector Even(WordVector v) { return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16)); }
-  static Vector Odd(WordVector v) {
-    return _mm512_castsi512_ps(_mm512_and_si512(v, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u))));
-  }
-  static Pair BroadcastBF16(const uint16_t* pair) {
-    return {Broadcast(BF16ToF32(pair[0])), Broadcast(BF16ToF32(pair[1]))};
-  }
-  static Vector MultiplyAddBF16(Vector sum, const Pair& x, WordVector w) {
-    return MultiplyAdd(MultiplyAdd(sum, x.even, Even(w)), x.odd, Odd(w));
-  }
+struct Ops : Avx512WideningOps {
   /// Of four neighbouring bytes, the 1st and 3rd and the 2nd and 4th, as 16 bits.
   struct I8Pairs {
     __m512i even, odd;
@@ -52,6 +37,6 @@ struct Ops : Avx512Ops {
 
 }  // namespace
 
-const LinearKernels kLinearAvx512 = {RunF32, RunBF16, RunF8, RunI8, RoundToBF16, DecodeF8, SumI8};
+const LinearKernels kLinearAvx512 = {RunF32, RunBF16, RunF8, RunI8, kOperand, RoundToBF16, RoundToOperand, DecodeF8, SumI8};
 
 }  // namespace nemotron::runtime::cpu

@@ -45,7 +45,6 @@ struct Avx512Ops {
     first = _mm512_unpacklo_epi8(low, high);
     second = _mm512_unpackhi_epi8(low, high);
   }
-  static void StoreWords(void* p, __m512i v) { _mm512_storeu_si512(p, v); }
   static __m512i BroadcastBytes(const void* four) {
     int bits;
     std::memcpy(&bits, four, sizeof(bits));
@@ -57,19 +56,57 @@ struct Avx512Ops {
   }
 };
 
-#ifdef __AVX512BF16__
-/// With VDPBF16PS, two neighbouring k at a time, and VPDPBUSD, four.
-struct Avx512Bf16Ops : Avx512Ops {
+/// Without a BF16 dot product, or with a slow one.
+struct Avx512WideningOps : Avx512Ops {
+  using Operand = float;
   using WordVector = __m512i;
   static WordVector LoadWords(const void* p) { return _mm512_loadu_si512(p); }
+  /// The first and the second of each pair of BF16.
+  static void Widen(WordVector v, Vector& even, Vector& odd) {
+    even = _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
+    odd = _mm512_castsi512_ps(_mm512_and_si512(v, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u))));
+  }
+};
+
+#ifdef __AVX512BF16__
+/// With VDPBF16PS: two neighbouring k at a time.
+struct Avx512DotOps : Avx512Ops {
+  using Operand = uint16_t;
+  using WordVector = __m512i;
+  static WordVector LoadWords(const void* p) { return _mm512_loadu_si512(p); }
+  static void StoreWords(void* p, WordVector v) { _mm512_storeu_si512(p, v); }
   static WordVector BroadcastBF16(const uint16_t* pair) { return BroadcastBytes(pair); }
   static Vector MultiplyAddBF16(Vector sum, WordVector x, WordVector w) {
     return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w));
   }
-  static WordVector BroadcastI8(const int8_t* quad) { return BroadcastBytes(quad); }
+};
+#endif
+
+#ifdef __AVX512VNNI__
+/// `Base` with VPDPBUSD: four neighbouring k of I8 at a time.
+template <typename Base>
+struct WithVnni : Base {
+  using typename Base::Vector;
+  static __m512i BroadcastI8(const int8_t* quad) { return Base::BroadcastBytes(quad); }
   /// Unsigned bytes of `w` times signed ones of `x`, added to int32 sums.
-  static Vector MultiplyAddI8(Vector sum, WordVector x, WordVector w) {
+  static Vector MultiplyAddI8(Vector sum, __m512i x, __m512i w) {
     return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), w, x));
+  }
+};
+#endif
+
+#ifdef __AVX512VBMI__
+/// `Base` with VPERMT2B, which looks a byte up in a table of 128.
+template <typename Base>
+struct WithVbmi : Base {
+  static void DecodeF8(const void* p, __m512i& first, __m512i& second) {
+    const __m512i codes = _mm512_loadu_si512(p);
+    const auto look_up = [codes](const uint8_t* table) {
+      return _mm512_permutex2var_epi8(_mm512_load_si512(table), codes, _mm512_load_si512(table + 64));
+    };
+    // 0xF8: a | (b & c), the sign.
+    const __m512i high = _mm512_ternarylogic_epi64(look_up(kF8Tables.high), codes, Base::Bytes(0x80), 0xF8);
+    Base::Interleave(look_up(kF8Tables.low), high, first, second);
   }
 };
 #endif

@@ -1,4 +1,4 @@
-// AVX-512 with VDPBF16PS.
+// AVX-512 with VDPBF16PS, VNNI and VBMI.
 #include <immintrin.h>
 
 #include <algorithm>
@@ -15,12 +15,12 @@ namespace {
 
 #include "runtime/cpu/kernels/linear_avx512_ops-inl.h"
 
-using Ops = Avx512Bf16Ops;
+using Ops = WithVbmi<WithVnni<Avx512DotOps>>;
 
 #include "runtime/cpu/kernels/linear_tile-inl.h"
 
 }  // namespace
 
-const LinearKernels kLinearAvx512Bf16 = {RunF32, RunBF16, RunF8, RunI8, RoundToBF16, DecodeF8, SumI8};
+const LinearKernels kLinearAvx512Bf16 = {RunF32, RunBF16, RunF8, RunI8, kOperand, RoundToBF16, RoundToOperand, DecodeF8, SumI8};
 
 }  // namespace nemotron::runtime::cpu

@@ -13,14 +13,12 @@ namespace nemotron::runtime::cpu {
 namespace {
 
 struct Ops {
+  using Operand = float;
   struct Vector {
     float lanes[16];
   };
   struct WordVector {
     uint32_t pairs[16];
-  };
-  struct Pair {
-    float even, odd;
   };
   static constexpr int kTileRows = 4, kTilePanels = 1;
   static constexpr int kStreamPanels = 1;
@@ -69,7 +67,6 @@ struct Ops {
     std::memcpy(v.pairs, p, sizeof(v.pairs));
     return v;
   }
-  static void StoreWords(void* p, const WordVector& v) { std::memcpy(p, v.pairs, sizeof(v.pairs)); }
   static void DecodeF8(const void* p, WordVector& first, WordVector& second) {
     const auto* codes = static_cast<const uint8_t*>(p);
     uint16_t decoded[64];
@@ -81,14 +78,12 @@ struct Ops {
       std::memcpy(second.pairs + run * 4, decoded + run * 16 + 8, 16);
     }
   }
-  static Pair BroadcastBF16(const uint16_t* pair) { return {BF16ToF32(pair[0]), BF16ToF32(pair[1])}; }
-  static Vector MultiplyAddBF16(Vector sum, const Pair& x, const WordVector& w) {
+  /// The first and the second of each pair of BF16.
+  static void Widen(const WordVector& v, Vector& even, Vector& odd) {
     for (int i = 0; i < 16; ++i) {
-      const float even = std::bit_cast<float>(w.pairs[i] << 16), odd = std::bit_cast<float>(w.pairs[i] & 0xFFFF0000u);
-      sum.lanes[i] += x.even * even;
-      sum.lanes[i] += x.odd * odd;
+      even.lanes[i] = std::bit_cast<float>(v.pairs[i] << 16);
+      odd.lanes[i] = std::bit_cast<float>(v.pairs[i] & 0xFFFF0000u);
     }
-    return sum;
   }
   /// Four numbers, each in a word.
   struct Quad {
@@ -119,6 +114,6 @@ struct Ops {
 
 }  // namespace
 
-const LinearKernels kLinearPortable = {RunF32, RunBF16, RunF8, RunI8, RoundToBF16, DecodeF8, SumI8};
+const LinearKernels kLinearPortable = {RunF32, RunBF16, RunF8, RunI8, kOperand, RoundToBF16, RoundToOperand, DecodeF8, SumI8};
 
 }  // namespace nemotron::runtime::cpu

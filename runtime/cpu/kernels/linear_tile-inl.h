@@ -17,6 +17,9 @@
 // would decode them once a group; they decode a block of a tile's panels to a buffer of BF16 panels, and multiply
 // those.
 //
+// Without a dot product of BF16 (kWidens), pairs of BF16 are widened to F32 in the same places, and rows of input are
+// F32 already: a pair's first product is added, then its second, which is the chain of F32 panels.
+//
 // I8: a vector of sums holds int32, in its bits, until they are finished; so do the sums in the output between blocks.
 // The weights are offset by 128 (runtime/plan/layout.h), which is taken off with the sum of the row. With scales for
 // groups, sums end with their group: scaled, they are added to the output, which is F32 then.
@@ -31,10 +34,13 @@ constexpr int64_t StepOf(Format format) {
   return format == Format::kF32 ? 1 : format == Format::kF8 || IsI8(format) ? 4 : 2;
 }
 
+constexpr bool kWidens = std::is_same_v<Ops::Operand, float>;
+constexpr DType kOperand = kWidens ? DType::kF32 : DType::kBF16;
+
 /// What rows of input are of.
 template <Format kFormat>
 using ElementOf =
-    std::conditional_t<kFormat == Format::kF32, float, std::conditional_t<IsI8(kFormat), int8_t, uint16_t>>;
+    std::conditional_t<kFormat == Format::kF32, float, std::conditional_t<IsI8(kFormat), int8_t, Ops::Operand>>;
 
 /// Elements of k a block: 3 panels of BF16 take 96 KiB, 8 rows of input 16 KiB.
 constexpr int64_t kBlockDepth = 1024;
@@ -50,9 +56,10 @@ struct Ahead {
 /// A group is a whole number of these.
 constexpr int64_t AheadSteps(Format format) { return format == Format::kI8Groups ? kGroupUnit / 4 : 16; }
 
-/// How far ahead F8E4M3 is fetched that is decoded in registers; without it a vector's decoding waits for memory. Zen
-/// 5, N = 18560, K = 4096, a core, of 43 GB/s: T = 1 34 without, 35 with 1 KiB, 37 with 2, 32 with 4.
-constexpr int64_t kF8AheadBytes = 8192;
+/// How far ahead weights are fetched that few rows are multiplied by, elements of k over all panels side by side. F8E4M3
+/// decoded in registers waits for memory without it: Zen 5, N = 18560, K = 4096, a core, of 43 GB/s: T = 1 34 without,
+/// 35 with 64 elements, 37 with 128, 32 with 256. One row of BF16: Emerald Rapids, 2 cores, 1.2 times as fast as without.
+constexpr int64_t kAheadDepth = 512;
 
 /// A run of k and where its weights are.
 struct Block {
@@ -66,49 +73,76 @@ struct Block {
 // no index into it is variable.
 #define NEMOTRON_INLINE inline __attribute__((always_inline))
 
-/// One row of sums plus its products with a vector of k.
-template <int kPanels, typename Input>
-NEMOTRON_INLINE void MultiplyRow(typename Ops::Vector (&sums)[kPanels], const Input& x,
-                                 const typename Ops::WordVector (&weights)[kPanels]) {
+/// All sums plus their products with a pair of k. `Set` is Ops: of a parameter only the branch that is taken must compile.
+template <int kRows, int kPanels, typename Set = Ops>
+NEMOTRON_INLINE void MultiplyPair(typename Ops::Vector (&sums)[kRows][kPanels], const Ops::Operand* input,
+                                  int64_t stride, const typename Ops::WordVector (&weights)[kPanels]) {
+  if constexpr (kWidens) {
+    typename Ops::Vector widened[2][kPanels];
 #pragma GCC unroll 16
-  for (int p = 0; p < kPanels; ++p) {
-    sums[p] = Ops::MultiplyAddBF16(sums[p], x, weights[p]);
+    for (int p = 0; p < kPanels; ++p) {
+      Set::Widen(weights[p], widened[0][p], widened[1][p]);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+        const auto x = Ops::Broadcast(input[r * stride + half]);
+#pragma GCC unroll 16
+        for (int p = 0; p < kPanels; ++p) {
+          sums[r][p] = Ops::MultiplyAdd(sums[r][p], x, widened[half][p]);
+        }
+      }
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const auto x = Set::BroadcastBF16(input + r * stride);
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) {
+        sums[r][p] = Set::MultiplyAddBF16(sums[r][p], x, weights[p]);
+      }
+    }
   }
 }
 
 /// All sums plus their products with StepOf(kFormat) elements of k.
 template <Format kFormat, int kRows, int kPanels>
-NEMOTRON_INLINE void MultiplyStep(typename Ops::Vector (&sums)[kRows][kPanels], const uint16_t* input, int64_t stride,
-                                  int64_t low_offset, const char* weights, int64_t panel_bytes) {
+  requires(kFormat == Format::kBF16 || kFormat == Format::kSplitBF16 || kFormat == Format::kF8)
+NEMOTRON_INLINE void MultiplyStep(typename Ops::Vector (&sums)[kRows][kPanels], const Ops::Operand* input,
+                                  int64_t stride, int64_t low_offset, const char* weights, int64_t panel_bytes) {
   typename Ops::WordVector first[kPanels], second[kPanels];  // pairs of k; BF16 has one
 #pragma GCC unroll 16
   for (int p = 0; p < kPanels; ++p) {
     if constexpr (kFormat == Format::kF8) {
-      Ops::Prefetch(weights + p * panel_bytes + kF8AheadBytes / kPanels);
+      Ops::Prefetch(weights + p * panel_bytes + kAheadDepth / kPanels * 16);
       Ops::DecodeF8(weights + p * panel_bytes, first[p], second[p]);
     } else {
+      if constexpr (kRows == 1) {
+        Ops::Prefetch(weights + p * panel_bytes + kAheadDepth / kPanels * 32);
+      }
       first[p] = Ops::LoadWords(weights + p * panel_bytes);
     }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    const uint16_t* x = input + r * stride;
-    MultiplyRow<kPanels>(sums[r], Ops::BroadcastBF16(x), first);
-    if constexpr (kFormat == Format::kF8) {
-      MultiplyRow<kPanels>(sums[r], Ops::BroadcastBF16(x + 2), second);
-    } else if constexpr (kFormat == Format::kSplitBF16) {
-      MultiplyRow<kPanels>(sums[r], Ops::BroadcastBF16(x + low_offset), first);
-    }
+  MultiplyPair<kRows, kPanels>(sums, input, stride, first);
+  if constexpr (kFormat == Format::kF8) {
+    MultiplyPair<kRows, kPanels>(sums, input + 2, stride, second);
+  } else if constexpr (kFormat == Format::kSplitBF16) {
+    MultiplyPair<kRows, kPanels>(sums, input + low_offset, stride, first);
   }
 }
 
 /// The same of I8.
 template <Format kFormat, int kRows, int kPanels>
+  requires(IsI8(kFormat))
 NEMOTRON_INLINE void MultiplyStep(typename Ops::Vector (&sums)[kRows][kPanels], const int8_t* input, int64_t stride,
                                   int64_t, const char* weights, int64_t panel_bytes) {
   typename Ops::WordVector w[kPanels];
 #pragma GCC unroll 16
   for (int p = 0; p < kPanels; ++p) {
+    if constexpr (kRows == 1) {
+      Ops::Prefetch(weights + p * panel_bytes + kAheadDepth / kPanels * 16);
+    }
     w[p] = Ops::LoadWords(weights + p * panel_bytes);
   }
 #pragma GCC unroll 16
@@ -123,6 +157,7 @@ NEMOTRON_INLINE void MultiplyStep(typename Ops::Vector (&sums)[kRows][kPanels], 
 
 /// The same of F32.
 template <Format kFormat, int kRows, int kPanels>
+  requires(kFormat == Format::kF32)
 NEMOTRON_INLINE void MultiplyStep(typename Ops::Vector (&sums)[kRows][kPanels], const float* input, int64_t stride,
                                   int64_t, const char* weights, int64_t panel_bytes) {
   typename Ops::Vector w[kPanels];
@@ -328,27 +363,55 @@ LinearTile PanelsOf(const LinearTile& tile, int64_t panel, int64_t num_panels) {
   return part;
 }
 
-/// Decodes a block of F8E4M3 to panels of BF16 at `decoded` and makes it a block of those.
-inline void DecodeBlock(Block& block, int64_t num_panels, char* decoded) {
-  const int64_t panel_bytes = (block.k_end - block.k_begin) * 32;
+/// The panels that many rows are multiplied by, for panels of `format`.
+constexpr Format MultipliedOf(Format format) {
+  const bool is_bf16 = format == Format::kBF16 || format == Format::kF8;
+  return is_bf16 && kWidens ? Format::kF32 : is_bf16 ? Format::kBF16 : format;
+}
+
+/// Writes a pair of k of a panel, widened if it is to be; returns the end of what was written.
+template <typename Set = Ops>
+NEMOTRON_INLINE char* StorePair(char* to, const Ops::WordVector& words) {
+  if constexpr (kWidens) {
+    typename Ops::Vector even, odd;
+    Set::Widen(words, even, odd);
+    auto* floats = reinterpret_cast<float*>(to);
+    Ops::Store(floats, even, kPanelRows);
+    Ops::Store(floats + kPanelRows, odd, kPanelRows);
+    return to + 128;
+  } else {
+    Set::StoreWords(to, words);
+    return to + 64;
+  }
+}
+
+/// Decodes a block of panels to those of MultipliedOf(kFormat) at `decoded` and makes it a block of those.
+template <Format kFormat>
+void DecodeBlock(Block& block, int64_t num_panels, char* decoded) {
+  const int64_t depth = block.k_end - block.k_begin;
+  char* to = decoded;
   for (int64_t panel = 0; panel < num_panels; ++panel) {
     const char* from = block.weights + panel * block.panel_bytes;
-    for (char* to = decoded + panel * panel_bytes; to < decoded + (panel + 1) * panel_bytes; to += 128, from += 64) {
-      typename Ops::WordVector first, second;
-      Ops::DecodeF8(from, first, second);
-      Ops::StoreWords(to, first);
-      Ops::StoreWords(to + 64, second);
+    for (int64_t k = 0; k < depth; k += StepOf(kFormat), from += 64) {
+      if constexpr (kFormat == Format::kF8) {
+        typename Ops::WordVector first, second;
+        Ops::DecodeF8(from, first, second);
+        to = StorePair(StorePair(to, first), second);
+      } else {
+        to = StorePair(to, Ops::LoadWords(from));
+      }
     }
   }
   block.weights = decoded;
-  block.panel_bytes = panel_bytes;
+  block.panel_bytes = depth * (64 / StepOf(MultipliedOf(kFormat)));
 }
 
 template <Format kFormat>
 void RunTileOf(const LinearTile& tile) {
   constexpr int kRows = Ops::kTileRows, kPanels = Ops::kTilePanels;
   constexpr int64_t kBytes = 64 / StepOf(kFormat);  // of a panel, one k
-  constexpr Format kMultiplied = kFormat == Format::kF8 ? Format::kBF16 : kFormat;
+  constexpr Format kMultiplied = MultipliedOf(kFormat);
+  constexpr bool kDecodes = kMultiplied != kFormat;
   const char* panels = static_cast<const char*>(tile.panels);
   const int64_t panel_bytes = PanelBytes<kFormat>(tile);
   if (tile.num_rows <= kRows) {
@@ -359,7 +422,7 @@ void RunTileOf(const LinearTile& tile) {
     return tile.num_rows == 1 ? RowTile<kFormat, 1, Ops::kStreamPanels>(tile, 0, all)
                               : UpToRows<kFormat, kRows>(tile, 0, tile.num_rows, all);
   }
-  alignas(64) char decoded[kFormat == Format::kF8 ? kPanels * kBlockDepth * 32 : 64];
+  alignas(64) char decoded[kDecodes ? kPanels * kBlockDepth * (64 / StepOf(kMultiplied)) : 64];
   const int64_t groups = (tile.num_rows + kRows - 1) / kRows;
   int64_t block_depth = kBlockDepth;
   if constexpr (kFormat == Format::kI8Groups) {  // whole groups
@@ -372,8 +435,8 @@ void RunTileOf(const LinearTile& tile) {
       count = PanelsOfTile(tile.num_panels - panel, kPanels);
       const LinearTile part = PanelsOf<kFormat>(tile, panel, count);
       Block block{k_begin, k_end, static_cast<const char*>(part.panels) + k_begin * kBytes, panel_bytes, {}};
-      if constexpr (kFormat == Format::kF8) {
-        DecodeBlock(block, part.num_panels, decoded);
+      if constexpr (kDecodes) {
+        DecodeBlock<kFormat>(block, part.num_panels, decoded);
       }
       // Next come the panels after these; after the last the first again with the next block of k, or the next run.
       const char* next = panel + count < tile.num_panels ? panels + (panel + count) * panel_bytes + k_begin * kBytes
@@ -392,7 +455,12 @@ void RunTileOf(const LinearTile& tile) {
 
 void RunF32(const LinearTile& tile) { RunTileOf<Format::kF32>(tile); }
 void RunBF16(const LinearTile& tile) {
-  tile.low_offset == 0 ? RunTileOf<Format::kBF16>(tile) : RunTileOf<Format::kSplitBF16>(tile);
+  if constexpr (!kWidens) {
+    if (tile.low_offset != 0) {
+      return RunTileOf<Format::kSplitBF16>(tile);
+    }
+  }
+  RunTileOf<Format::kBF16>(tile);
 }
 void RunF8(const LinearTile& tile) { RunTileOf<Format::kF8>(tile); }
 void RunI8(const LinearTile& tile) {
@@ -405,9 +473,20 @@ void RoundToBF16(const float* input, int64_t size, uint16_t* output) {
   }
 }
 
-void DecodeF8(const uint8_t* input, int64_t size, uint16_t* output) {
+/// A BF16 number as an operand.
+inline void SetOperand(uint16_t bits, uint16_t& operand) { operand = bits; }
+inline void SetOperand(uint16_t bits, float& operand) { operand = BF16ToF32(bits); }
+
+void RoundToOperand(const float* input, int64_t size, void* output) {
+  for (int64_t i = 0; i < size; ++i) {
+    SetOperand(F32ToBF16(input[i]), static_cast<Ops::Operand*>(output)[i]);
+  }
+}
+
+void DecodeF8(const uint8_t* input, int64_t size, void* output) {
   for (int64_t i = 0; i < size; ++i) {  // a BF16 has bits to spare
-    output[i] = static_cast<uint16_t>(std::bit_cast<uint32_t>(F8E4M3ToF32(input[i])) >> 16);
+    const auto bits = static_cast<uint16_t>(std::bit_cast<uint32_t>(F8E4M3ToF32(input[i])) >> 16);
+    SetOperand(bits, static_cast<Ops::Operand*>(output)[i]);
   }
 }
 

@@ -51,11 +51,11 @@ inline constexpr int64_t kGroupUnit = 32;
 
 /// A block of y = epilogue(x * W^T) for a run of panels of W (runtime/plan/layout.h) and a run of rows of x.
 struct LinearTile {
-  /// Rows of BF16 (for BF16 and F8E4M3 panels), F32 or I8, padded with zeros to the depth of a panel; behind a row of
+  /// Rows of F32 or I8, or for BF16 and F8E4M3 panels of LinearKernels::operand, padded with zeros to the depth of a panel; behind a row of
   /// I8 lies an int32, the sum of its numbers, or one for each group.
   const void* input;
   int64_t input_stride;  ///< elements between rows
-  int64_t low_offset;    ///< BF16: elements from a row to the second number of each of its sums; 0: there is none
+  int64_t low_offset;    ///< operands of BF16: elements from a row to the second number of each of its sums; 0: none
   const void* panels;    ///< first panel of the run
   int64_t depth;         ///< K, padded to the interleave
   int64_t panel_depth;   ///< elements of k from panel to panel, at least `depth`
@@ -79,8 +79,12 @@ struct LinearKernels {
   void (*bf16)(const LinearTile&);
   void (*f8)(const LinearTile&);
   void (*i8)(const LinearTile&);
+  /// Of what rows for BF16 and F8E4M3 panels are, all of them BF16 numbers: BF16 with a dot product, else F32, which
+  /// needs no widening.
+  DType operand;
   void (*round_to_bf16)(const float* input, int64_t size, uint16_t* output);  ///< nearest even
-  void (*decode_f8)(const uint8_t* input, int64_t size, uint16_t* output);    ///< E4M3 to BF16, exactly
+  void (*round_to_operand)(const float* input, int64_t size, void* output);   ///< the same, as operands
+  void (*decode_f8)(const uint8_t* input, int64_t size, void* output);        ///< E4M3 to operands, exactly
   int32_t (*sum_i8)(const int8_t* input, int64_t size);
 
   /// `tile` with panels of `dtype`.
@@ -89,10 +93,11 @@ struct LinearKernels {
   }
 };
 
-/// The fastest that `isa` and this machine allow: with Isa::kAvx512Bf16 also of VBMI.
+/// The fastest that `isa` and this machine allow: with Isa::kAvx512Vnni also of VBMI.
 const LinearKernels& GetLinearKernels(Isa isa);
 
-extern const LinearKernels kLinearPortable, kLinearAvx2, kLinearAvx512, kLinearAvx512Bf16, kLinearAvx512Vbmi;
+extern const LinearKernels kLinearPortable, kLinearAvx2, kLinearAvx512, kLinearAvx512Vnni, kLinearAvx512Vbmi,
+    kLinearAvx512Bf16;
 
 }  // namespace nemotron::runtime::cpu
 

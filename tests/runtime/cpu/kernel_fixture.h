@@ -339,8 +339,10 @@ inline void ExpectNear(const Floats& found, const Floats& expected, double toler
 /// Instruction sets of this machine; a test runs once with each.
 inline std::vector<Isa> Isas() {
   std::vector<Isa> isas;
-  for (int isa = 0; isa <= static_cast<int>(BestIsa()); ++isa) {
-    isas.push_back(static_cast<Isa>(isa));
+  for (Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni, Isa::kAvx512Bf16}) {
+    if (HasIsa(isa)) {
+      isas.push_back(isa);
+    }
   }
   return isas;
 }

@@ -370,14 +370,16 @@ TEST_P(ScaledMatmulTest, RowsSpace) {
 std::vector<std::pair<std::string, const LinearKernels*>> AllLinearKernels() {
   std::vector<std::pair<std::string, const LinearKernels*>> all = {{"portable", &kLinearPortable}};
 #if defined(__x86_64__)
-  const std::pair<Isa, const LinearKernels*> x86[] = {
-      {Isa::kAvx2, &kLinearAvx2}, {Isa::kAvx512, &kLinearAvx512}, {Isa::kAvx512Bf16, &kLinearAvx512Bf16}};
+  const std::pair<Isa, const LinearKernels*> x86[] = {{Isa::kAvx2, &kLinearAvx2},
+                                                      {Isa::kAvx512, &kLinearAvx512},
+                                                      {Isa::kAvx512Vnni, &kLinearAvx512Vnni},
+                                                      {Isa::kAvx512Bf16, &kLinearAvx512Bf16}};
   for (const auto& [isa, kernels] : x86) {
-    if (isa <= BestIsa()) {
+    if (HasIsa(isa)) {
       all.emplace_back(IsaName(isa), kernels);
     }
   }
-  if (&GetLinearKernels(BestIsa()) == &kLinearAvx512Vbmi) {
+  if (HasIsa(Isa::kAvx512Vnni) && &GetLinearKernels(Isa::kAvx512Vnni) == &kLinearAvx512Vbmi) {
     all.emplace_back("avx512vbmi", &kLinearAvx512Vbmi);
   }
 #endif
@@ -417,8 +419,8 @@ TEST(LinearKernels, SumsOfF8AreThoseOfBF16) {
   const AlignedPanels<uint16_t> bf16(DType::kBF16, kN, kK, weight);
   for (const auto& [name, kernels] : AllLinearKernels()) {
     for (int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 33}) {
-      std::vector<uint16_t> input(rows * kK);
-      kernels->round_to_bf16(Random(rows * kK, 2).data(), rows * kK, input.data());
+      std::vector<std::byte> input(rows * kK * SizeOf(kernels->operand));
+      kernels->round_to_operand(Random(rows * kK, 2).data(), rows * kK, input.data());
       Floats outputs[2] = {Floats(rows * kN), Floats(rows * kN)};
       for (bool is_f8 : {false, true}) {
         LinearTile tile{};
