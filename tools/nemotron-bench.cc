@@ -31,6 +31,8 @@ using namespace nemotron::runtime;  // NOLINT: a tool is made of nothing else
 
 constexpr const char* kTool = "nemotron-bench";
 constexpr int64_t kPageTokens = 64;
+/// Tokens of a depth that are computed; speed does not depend on what those after them hold.
+constexpr int64_t kComputedDepth = 64 * kPageTokens;
 
 struct Options {
   std::string plan;
@@ -139,15 +141,29 @@ class Bench {
     return OkStatus();
   }
 
+  /// Fills an empty sequence up to `depth`: by the model, but from kComputedDepth on in whole pages that repeat the first.
+  Status Deepen(SequenceId sequence, int64_t depth) {
+    const std::vector<int32_t> tokens = RandomTokens(depth);
+    const int64_t whole = depth / kPageTokens * kPageTokens, computed = std::min(whole, kComputedDepth);
+    for (const auto& [begin, end] : {std::pair(int64_t{0}, computed), std::pair(whole, depth)}) {
+      if (begin < end) {
+        const StepEntry entry = {.sequence = sequence,
+                                 .tokens = std::span(tokens).subspan(begin, end - begin),
+                                 .logits = StepEntry::Logits::kNone};
+        RETURN_IF_ERROR(engine_.Step({&entry, 1}, nullptr));
+      }
+      if (begin == 0 && computed < whole) {
+        RETURN_IF_ERROR(engine_.Repeat(sequence, whole));
+      }
+    }
+    return OkStatus();
+  }
+
   StatusOr<Measurement> Run(const Test& test, int repetitions, const std::atomic<bool>& interrupted) {
     Measurement measurement = {.test = test, .seconds = {}};
     std::vector<Profile> profiles;
     ASSIGN_OR_RETURN(const SequenceId base, engine_.CreateSequence());
-    if (test.depth > 0) {
-      const std::vector<int32_t> tokens = RandomTokens(test.depth);
-      const StepEntry entry = {.sequence = base, .tokens = tokens, .logits = StepEntry::Logits::kNone};
-      RETURN_IF_ERROR(engine_.Step({&entry, 1}, nullptr));
-    }
+    RETURN_IF_ERROR(Deepen(base, test.depth));
     for (int i = -1; i < repetitions; ++i) {  // the first only warms up
       if (interrupted) {
         return Error(StatusCode::kCancelled, "interrupted");
@@ -387,9 +403,9 @@ int Main(int argc, char** argv) {
   CLI::App app("Measures how fast a plan takes in prompts (pp) and generates tokens (tg).", kTool);
   app.footer(
       R"(Each test is run once to warm up and -r times for the figures: median, slowest, fastest. Tests at a depth
-start from sequences that already hold that many tokens. Bytes are weights, states and KV cache that a
-run must move, flops those of matrices, attention and scan; shares are of what this machine was measured
-to reach beside the tests.
+start from sequences that already hold that many tokens: up to 4096 are computed, further ones repeat
+their keys and values. Bytes are weights, states and KV cache that a run must move, flops those of
+matrices, attention and scan; shares are of what this machine was measured to reach beside the tests.
 
 Examples:
   nemotron-bench m.plan                          pp512 and tg64

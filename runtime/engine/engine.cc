@@ -128,6 +128,11 @@ StatusOr<SequenceId> Engine::Fork(SequenceId sequence) {
   return impl_->sequences.Fork(sequence);
 }
 
+Status Engine::Repeat(SequenceId sequence, int64_t num_tokens) {
+  RETURN_IF_ERROR(impl_->broken);
+  return impl_->sequences.Repeat(sequence, num_tokens);
+}
+
 Status Engine::Release(SequenceId sequence) {
   ASSIGN_OR_RETURN(Sequence * found, impl_->sequences.Find(sequence));
   impl_->sequences.Release(*found);

@@ -85,6 +85,29 @@ StatusOr<SequenceId> SequenceTable::Fork(SequenceId id) {
   return fork;
 }
 
+Status SequenceTable::Repeat(SequenceId id, int64_t num_tokens) {
+  ASSIGN_OR_RETURN(Sequence * sequence, Find(id));
+  const int64_t length = sequence->length(), page_tokens = geometry_.page_tokens;
+  if (length == 0 || length % page_tokens != 0 || num_tokens < length || num_tokens % page_tokens != 0) {
+    return Error(StatusCode::kInvalidArgument,
+                 "cannot repeat {} tokens up to {}: expected whole pages of {} tokens, at least one", length, num_tokens,
+                 page_tokens);
+  }
+  if (const int64_t missing = PagesMissing(*sequence, num_tokens); missing > pages_.num_free()) {
+    return Error(StatusCode::kResourceExhausted, "{} tokens take {} more pages of {} tokens, but {} are left (--context)",
+                 num_tokens, missing, page_tokens, pages_.num_free());
+  }
+  const size_t num_pages = sequence->pages.size();
+  AddPages(*sequence, num_tokens);
+  for (size_t i = num_pages; i < sequence->pages.size(); ++i) {
+    RETURN_IF_ERROR(device_->Copy(sequence->pages[i], sequence->pages[i - num_pages], geometry_.page_bytes));
+  }
+  for (int64_t i = length; i < num_tokens; ++i) {
+    sequence->tokens.push_back(sequence->tokens[static_cast<size_t>(i - length)]);
+  }
+  return OkStatus();
+}
+
 void SequenceTable::Release(Sequence& sequence) {
   assert(sequence.in_use);
   for (const std::byte* page : sequence.pages) {

@@ -48,6 +48,8 @@ class SequenceTable {
   StatusOr<SequenceId> Create();
   /// kResourceExhausted if there is no slot, or no page for the copy of a partial page; then nothing has changed.
   StatusOr<SequenceId> Fork(SequenceId id);
+  /// Engine::Repeat.
+  Status Repeat(SequenceId id, int64_t num_tokens);
   void Release(Sequence& sequence);
 
   /// The sequence called `id`, or kNotFound.

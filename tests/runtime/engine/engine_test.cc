@@ -371,6 +371,32 @@ TEST_F(EngineTest, AForkWithoutAPageForItsCopyFailsAlone) {
   EXPECT_EQ(Step(*engine, parent, std::vector<int32_t>{7}).size(), 40u);
 }
 
+TEST_F(EngineTest, ARepeatedSequenceHoldsItsPagesAgain) {
+  auto engine = Load({.context_tokens = 96, .page_tokens = 16});
+  const std::vector<int32_t> prompt = Tokens(32), tail = {7};
+  const SequenceId sequence = NewSequence(*engine);
+  EXPECT_EQ(engine->Repeat(sequence, 64).code(), StatusCode::kInvalidArgument);  // nothing to repeat
+  Step(*engine, sequence, prompt);
+  EXPECT_EQ(engine->Repeat(sequence, 40).message(),
+            "cannot repeat 32 tokens up to 40: expected whole pages of 16 tokens, at least one");
+  EXPECT_EQ(engine->Repeat(sequence, 16).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(engine->Repeat(sequence, 112).message(),
+            "112 tokens take 5 more pages of 16 tokens, but 4 are left (--context)");
+  EXPECT_EQ(*engine->Length(sequence), 32);
+  ASSERT_TRUE(engine->Repeat(sequence, 80).ok());
+  EXPECT_EQ(engine->free_pages(), 1);
+  const std::span<const int32_t> tokens = *engine->Tokens(sequence);
+  ASSERT_EQ(tokens.size(), 80u);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    EXPECT_EQ(tokens[i], prompt[i % 32]) << i;
+  }
+  for (const float logit : Step(*engine, sequence, tail)) {
+    EXPECT_TRUE(std::isfinite(logit));
+  }
+  ASSERT_TRUE(engine->Release(sequence).ok());
+  EXPECT_EQ(engine->free_pages(), 6);
+}
+
 TEST_F(EngineTest, ARestoredSequenceGoesOnWithTheSameBits) {
   const std::vector<int32_t> tokens = Tokens(90);
   const std::vector<float> expected = Reference(tokens);
