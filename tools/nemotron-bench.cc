@@ -141,7 +141,8 @@ class Bench {
     return OkStatus();
   }
 
-  /// Fills an empty sequence up to `depth`: by the model, but from kComputedDepth on in whole pages that repeat the first.
+  /// Fills an empty sequence up to `depth`: by the model, but from kComputedDepth on in whole pages that repeat the
+  /// first.
   Status Deepen(SequenceId sequence, int64_t depth) {
     const std::vector<int32_t> tokens = RandomTokens(depth);
     const int64_t whole = depth / kPageTokens * kPageTokens, computed = std::min(whole, kComputedDepth);

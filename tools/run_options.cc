@@ -111,7 +111,8 @@ void AddFlags(CLI::App& app, RunOptions& options) {
       ->check(CLI::IsMember({"auto", "cpu"}).description(""))
       ->capture_default_str()
       ->group(resources);
-  app.add_option("--cpu-isa", options.cpu_isa, "instead of the fastest that the CPU has: portable, avx2, avx512, avx512vnni, avx512bf16")
+  app.add_option("--cpu-isa", options.cpu_isa,
+                 "instead of the fastest that the CPU has: portable, avx2, avx512, avx512vnni, avx512bf16")
       ->check(CLI::IsMember({"portable", "avx2", "avx512", "avx512vnni", "avx512bf16"}).description(""))
       ->group(resources);
   app.add_flag("--verify", options.verify, "compare the checksums of all weights first")->group(resources);

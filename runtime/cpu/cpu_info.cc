@@ -73,7 +73,8 @@ Status ForceIsa(std::string_view name) {
       return ForceIsa(static_cast<Isa>(i));
     }
   }
-  return InvalidArgument("unknown instruction set '{}', expected portable, avx2, avx512, avx512vnni or avx512bf16", name);
+  return InvalidArgument("unknown instruction set '{}', expected portable, avx2, avx512, avx512vnni or avx512bf16",
+                         name);
 }
 
 }  // namespace nemotron::runtime::cpu

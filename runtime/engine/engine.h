@@ -88,9 +88,10 @@ class Engine {
   /// A sequence with the same tokens and state: copies the constant-size state and the last partial page, shares full
   /// pages.
   StatusOr<SequenceId> Fork(SequenceId sequence);
-  /// Lengthens a sequence to `num_tokens` without computing them, to measure at depth: tokens, keys and values are those
-  /// that it has, over and over; the constant-size state stays. Both lengths must be whole pages, at least one. What the
-  /// model then says means nothing; how fast it says it, does. kInvalidArgument, kResourceExhausted, kNotFound.
+  /// Lengthens a sequence to `num_tokens` without computing them, to measure at depth: tokens, keys and values are
+  /// those that it has, over and over; the constant-size state stays. Both lengths must be whole pages, at least one.
+  /// What the model then says means nothing; how fast it says it, does. kInvalidArgument, kResourceExhausted,
+  /// kNotFound.
   Status Repeat(SequenceId sequence, int64_t num_tokens);
   /// Frees slot and pages. kNotFound if there is no such sequence.
   Status Release(SequenceId sequence);

@@ -90,12 +90,13 @@ Status SequenceTable::Repeat(SequenceId id, int64_t num_tokens) {
   const int64_t length = sequence->length(), page_tokens = geometry_.page_tokens;
   if (length == 0 || length % page_tokens != 0 || num_tokens < length || num_tokens % page_tokens != 0) {
     return Error(StatusCode::kInvalidArgument,
-                 "cannot repeat {} tokens up to {}: expected whole pages of {} tokens, at least one", length, num_tokens,
-                 page_tokens);
+                 "cannot repeat {} tokens up to {}: expected whole pages of {} tokens, at least one", length,
+                 num_tokens, page_tokens);
   }
   if (const int64_t missing = PagesMissing(*sequence, num_tokens); missing > pages_.num_free()) {
-    return Error(StatusCode::kResourceExhausted, "{} tokens take {} more pages of {} tokens, but {} are left (--context)",
-                 num_tokens, missing, page_tokens, pages_.num_free());
+    return Error(StatusCode::kResourceExhausted,
+                 "{} tokens take {} more pages of {} tokens, but {} are left (--context)", num_tokens, missing,
+                 page_tokens, pages_.num_free());
   }
   const size_t num_pages = sequence->pages.size();
   AddPages(*sequence, num_tokens);

@@ -11,9 +11,9 @@
 // tiles (prefill) a task is a tile of 64 rows and all its segments; with few (decode at depth) a task is one segment of
 // a tile of 16, and parts are merged after. Both give the same bits.
 //
-// With a BF16 or E4M3 cache, queries and weights are rounded to BF16 (maybe held as F32, LinearKernels::operand), scores, exponentials and sums are F32; with an
-// F32 cache all is F32. An E4M3 cache holds keys and values divided by a scale each. The keys' goes into the query, the
-// values' is applied to the output.
+// With a BF16 or E4M3 cache, queries and weights are rounded to BF16 (maybe held as F32, LinearKernels::operand),
+// scores, exponentials and sums are F32; with an F32 cache all is F32. An E4M3 cache holds keys and values divided by a
+// scale each. The keys' goes into the query, the values' is applied to the output.
 //
 // Moves each key and value once a tile: bound by memory for one token, by the multiply-add units for full tiles.
 #include <algorithm>

@@ -135,7 +135,7 @@ WeightScales ReadScales(ArgumentReader& args, std::string_view name, const Weigh
 }
 
 PanelTasks::PanelTasks(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads)
-    : num_panels_(num_panels), unit_(num_rows == 1 ? 4 : num_rows <= 8 ? 6 : 3) {
+    : num_panels_(num_panels), unit_(num_rows == 1 ? 4 : 3) {
   // Threads take the same number of equal tasks if they are equally fast; six each even out those that are not. But a
   // task of few rows streams at least 1/4 MiB if there are enough, because each stream is slow to start.
   constexpr int64_t kTaskBytes = 1 << 18, kMostEach = 6;

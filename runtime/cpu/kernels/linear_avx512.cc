@@ -37,6 +37,7 @@ struct Ops : Avx512WideningOps {
 
 }  // namespace
 
-const LinearKernels kLinearAvx512 = {RunF32, RunBF16, RunF8, RunI8, kOperand, RoundToBF16, RoundToOperand, DecodeF8, SumI8};
+const LinearKernels kLinearAvx512 = {RunF32,      RunBF16,        RunF8,    RunI8, kOperand,
+                                     RoundToBF16, RoundToOperand, DecodeF8, SumI8};
 
 }  // namespace nemotron::runtime::cpu

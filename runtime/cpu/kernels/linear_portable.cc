@@ -114,6 +114,7 @@ struct Ops {
 
 }  // namespace
 
-const LinearKernels kLinearPortable = {RunF32, RunBF16, RunF8, RunI8, kOperand, RoundToBF16, RoundToOperand, DecodeF8, SumI8};
+const LinearKernels kLinearPortable = {RunF32,      RunBF16,        RunF8,    RunI8, kOperand,
+                                       RoundToBF16, RoundToOperand, DecodeF8, SumI8};
 
 }  // namespace nemotron::runtime::cpu

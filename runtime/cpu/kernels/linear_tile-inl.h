@@ -56,9 +56,10 @@ struct Ahead {
 /// A group is a whole number of these.
 constexpr int64_t AheadSteps(Format format) { return format == Format::kI8Groups ? kGroupUnit / 4 : 16; }
 
-/// How far ahead weights are fetched that few rows are multiplied by, elements of k over all panels side by side. F8E4M3
-/// decoded in registers waits for memory without it: Zen 5, N = 18560, K = 4096, a core, of 43 GB/s: T = 1 34 without,
-/// 35 with 64 elements, 37 with 128, 32 with 256. One row of BF16: Emerald Rapids, 2 cores, 1.2 times as fast as without.
+/// How far ahead weights are fetched that few rows are multiplied by, elements of k over all panels side by side.
+/// F8E4M3 decoded in registers waits for memory without it: Zen 5, N = 18560, K = 4096, a core, of 43 GB/s: T = 1 34
+/// without, 35 with 64 elements, 37 with 128, 32 with 256. One row of BF16: Emerald Rapids, 2 cores, 1.2 times as fast
+/// as without.
 constexpr int64_t kAheadDepth = 512;
 
 /// A run of k and where its weights are.
@@ -73,7 +74,8 @@ struct Block {
 // no index into it is variable.
 #define NEMOTRON_INLINE inline __attribute__((always_inline))
 
-/// All sums plus their products with a pair of k. `Set` is Ops: of a parameter only the branch that is taken must compile.
+/// All sums plus their products with a pair of k. `Set` is Ops: of a parameter only the branch that is taken must
+/// compile.
 template <int kRows, int kPanels, typename Set = Ops>
 NEMOTRON_INLINE void MultiplyPair(typename Ops::Vector (&sums)[kRows][kPanels], const Ops::Operand* input,
                                   int64_t stride, const typename Ops::WordVector (&weights)[kPanels]) {

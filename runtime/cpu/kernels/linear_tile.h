@@ -51,8 +51,8 @@ inline constexpr int64_t kGroupUnit = 32;
 
 /// A block of y = epilogue(x * W^T) for a run of panels of W (runtime/plan/layout.h) and a run of rows of x.
 struct LinearTile {
-  /// Rows of F32 or I8, or for BF16 and F8E4M3 panels of LinearKernels::operand, padded with zeros to the depth of a panel; behind a row of
-  /// I8 lies an int32, the sum of its numbers, or one for each group.
+  /// Rows of F32 or I8, or for BF16 and F8E4M3 panels of LinearKernels::operand, padded with zeros to the depth of a
+  /// panel; behind a row of I8 lies an int32, the sum of its numbers, or one for each group.
   const void* input;
   int64_t input_stride;  ///< elements between rows
   int64_t low_offset;    ///< operands of BF16: elements from a row to the second number of each of its sums; 0: none

@@ -39,7 +39,8 @@ TEST_F(CpuInfo, ForceByName) {
 TEST_F(CpuInfo, UnknownNameChangesNothing) {
   const Status status = ForceIsa("sse9");
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
-  EXPECT_EQ(status.message(), "unknown instruction set 'sse9', expected portable, avx2, avx512, avx512vnni or avx512bf16");
+  EXPECT_EQ(status.message(),
+            "unknown instruction set 'sse9', expected portable, avx2, avx512, avx512vnni or avx512bf16");
   EXPECT_EQ(CurrentIsa(), BestIsa());
 }
 
