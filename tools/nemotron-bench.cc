@@ -141,23 +141,25 @@ class Bench {
     return OkStatus();
   }
 
+  /// Lets a sequence take in `count` random tokens, which may be 0.
+  Status TakeIn(SequenceId sequence, int64_t count) {
+    if (count == 0) {
+      return OkStatus();
+    }
+    const std::vector<int32_t> tokens = RandomTokens(count);
+    const StepEntry entry = {.sequence = sequence, .tokens = tokens, .logits = StepEntry::Logits::kNone};
+    return engine_.Step({&entry, 1}, nullptr);
+  }
+
   /// Fills an empty sequence up to `depth`: by the model, but from kComputedDepth on in whole pages that repeat the
   /// first.
   Status Deepen(SequenceId sequence, int64_t depth) {
-    const std::vector<int32_t> tokens = RandomTokens(depth);
     const int64_t whole = depth / kPageTokens * kPageTokens, computed = std::min(whole, kComputedDepth);
-    for (const auto& [begin, end] : {std::pair(int64_t{0}, computed), std::pair(whole, depth)}) {
-      if (begin < end) {
-        const StepEntry entry = {.sequence = sequence,
-                                 .tokens = std::span(tokens).subspan(begin, end - begin),
-                                 .logits = StepEntry::Logits::kNone};
-        RETURN_IF_ERROR(engine_.Step({&entry, 1}, nullptr));
-      }
-      if (begin == 0 && computed < whole) {
-        RETURN_IF_ERROR(engine_.Repeat(sequence, whole));
-      }
+    RETURN_IF_ERROR(TakeIn(sequence, computed));
+    if (computed < whole) {
+      RETURN_IF_ERROR(engine_.Repeat(sequence, whole));
     }
-    return OkStatus();
+    return TakeIn(sequence, depth - whole);
   }
 
   StatusOr<Measurement> Run(const Test& test, int repetitions, const std::atomic<bool>& interrupted) {

@@ -1,11 +1,13 @@
 #include "tools/profile_report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace nemotron::tools {
 namespace {
@@ -127,19 +129,14 @@ json PeakJson(const cpu::MachinePeak& peak) {
 }
 
 std::string PeakText(const cpu::MachinePeak& peak) {
-  std::string text = fmt::format("reads {:.1f} GB/s, dot products", peak.read_bytes_per_second * 1e-9);
-  const char* separator = "";
-  const auto add = [&](double flops, std::string_view dtype) {
+  std::vector<std::string> rates;
+  for (const auto& [flops, dtype] :
+       {std::pair(peak.bf16_flops, "bf16"), std::pair(peak.int8_ops, "int8"), std::pair(peak.f32_flops, "f32")}) {
     if (flops > 0) {
-      const bool is_first = *separator == '\0';
-      text += fmt::format("{} {:.0f}{} in {}", separator, flops * 1e-9, is_first ? " GFLOP/s" : "", dtype);
-      separator = ",";
+      rates.push_back(fmt::format(" {:.0f}{} in {}", flops * 1e-9, rates.empty() ? " GFLOP/s" : "", dtype));
     }
-  };
-  add(peak.bf16_flops, "bf16");
-  add(peak.int8_ops, "int8");
-  add(peak.f32_flops, "f32");
-  return text;
+  }
+  return fmt::format("reads {:.1f} GB/s, dot products{}", peak.read_bytes_per_second * 1e-9, fmt::join(rates, ","));
 }
 
 std::string Percent(double share) { return share > 0 ? fmt::format("{:.0f} %", share * 100) : "-"; }

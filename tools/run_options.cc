@@ -1,5 +1,14 @@
 #include "tools/run_options.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/cpu/cpu_info.h"
 #include "runtime/engine/sampler.h"
 
 namespace nemotron::tools {
@@ -111,9 +120,10 @@ void AddFlags(CLI::App& app, RunOptions& options) {
       ->check(CLI::IsMember({"auto", "cpu"}).description(""))
       ->capture_default_str()
       ->group(resources);
+  const std::span<const std::string_view> isas = runtime::cpu::IsaNames();
   app.add_option("--cpu-isa", options.cpu_isa,
-                 "instead of the fastest that the CPU has: portable, avx2, avx512, avx512vnni, avx512bf16")
-      ->check(CLI::IsMember({"portable", "avx2", "avx512", "avx512vnni", "avx512bf16"}).description(""))
+                 fmt::format("instead of the fastest that the CPU has: {}", fmt::join(isas, ", ")))
+      ->check(CLI::IsMember(std::vector<std::string>(isas.begin(), isas.end())).description(""))
       ->group(resources);
   app.add_flag("--verify", options.verify, "compare the checksums of all weights first")->group(resources);
 }

@@ -1,5 +1,6 @@
 #include "runtime/cpu/cpu_info.h"
 
+#include <fmt/ranges.h>
 #include <hwy/targets.h>
 
 #include <array>
@@ -13,6 +14,8 @@ Isa current = BestIsa();
 
 }  // namespace
 
+std::span<const std::string_view> IsaNames() { return kNames; }
+
 std::string_view IsaName(Isa isa) { return kNames[static_cast<size_t>(isa)]; }
 
 bool HasIsa(Isa isa) {
@@ -20,7 +23,7 @@ bool HasIsa(Isa isa) {
   __builtin_cpu_init();
   switch (isa) {
     case Isa::kPortable:
-      return true;
+      break;
     case Isa::kAvx2:
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     case Isa::kAvx512:
@@ -73,8 +76,8 @@ Status ForceIsa(std::string_view name) {
       return ForceIsa(static_cast<Isa>(i));
     }
   }
-  return InvalidArgument("unknown instruction set '{}', expected portable, avx2, avx512, avx512vnni or avx512bf16",
-                         name);
+  return InvalidArgument("unknown instruction set '{}', expected {} or {}", name,
+                         fmt::join(std::span(kNames).first(kNames.size() - 1), ", "), kNames.back());
 }
 
 }  // namespace nemotron::runtime::cpu

@@ -1,6 +1,7 @@
 #ifndef RUNTIME_CPU_CPU_INFO_H_
 #define RUNTIME_CPU_CPU_INFO_H_
 
+#include <span>
 #include <string_view>
 
 #include "runtime/base/status.h"
@@ -11,7 +12,8 @@ namespace nemotron::runtime::cpu {
 /// VBMI too.
 enum class Isa { kPortable, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16 };
 
-/// "portable", "avx2", "avx512", "avx512vnni", "avx512bf16".
+/// "portable", "avx2", "avx512", "avx512vnni", "avx512bf16": of all, in order.
+std::span<const std::string_view> IsaNames();
 std::string_view IsaName(Isa isa);
 
 bool HasIsa(Isa isa);

@@ -236,8 +236,9 @@ class Attention : public PreparedDispatch {
   // Scratch of a thread: queries, scores, weights in BF16, the part of a segment, a group of k of values.
   int64_t QueryBytes() const { return kManyRows * PaddedDim() * OperandBytes(); }
   int64_t ScoreBytes() const { return kManyRows * std::max(kSegmentKeys, PaddedDim()) * 4; }
-  /// Weights of F32 take the place of their scores.
-  int64_t RoundedWeightBytes() const { return OperandBytes() == 2 ? kManyRows * kSegmentKeys * 2 : 0; }
+  /// Whether weights take the place of their scores: operands of F32 do.
+  bool WeightsInScores() const { return OperandBytes() == static_cast<int64_t>(sizeof(float)); }
+  int64_t RoundedWeightBytes() const { return WeightsInScores() ? 0 : kManyRows * kSegmentKeys * 2; }
   int64_t TailBytes() const { return InBF16() ? PaddedDim() * 4 : 0; }
   int64_t PartRowBytes() const { return (2 + PaddedDim()) * static_cast<int64_t>(sizeof(float)); }
   int64_t ThreadBytes() const {
@@ -451,7 +452,6 @@ class Attention : public PreparedDispatch {
     const int64_t keys = limits[row + count - 1], interleave = PanelInterleave(cache.dtype), padded = PaddedDim();
     auto* scores = reinterpret_cast<float*>(scratch + QueryBytes());
     auto* weights = reinterpret_cast<uint16_t*>(scratch + QueryBytes() + ScoreBytes());
-    const bool in_scores = OperandBytes() == static_cast<int64_t>(sizeof(float));  // weights take their place
     LinearTile product = {};
     product.num_rows = count;
     product.depth = product.panel_depth = product.input_stride = padded;
@@ -473,10 +473,10 @@ class Attention : public PreparedDispatch {
       float* of_row = scores + r * kSegmentKeys;
       const float maximum = HWY_DYNAMIC_DISPATCH(Maximum)(of_row, limit);
       part.maximum[row + r] = maximum;
-      part.sum[row + r] =
-          in_scores ? (InBF16() ? HWY_DYNAMIC_DISPATCH(ExponentialsRounded) : HWY_DYNAMIC_DISPATCH(ExponentialsF32))(
-                          of_row, maximum, limit, whole, of_row)
-                    : HWY_DYNAMIC_DISPATCH(ExponentialsBF16)(of_row, maximum, limit, whole, weights + r * kSegmentKeys);
+      part.sum[row + r] = !WeightsInScores() ? HWY_DYNAMIC_DISPATCH(ExponentialsBF16)(of_row, maximum, limit, whole,
+                                                                                      weights + r * kSegmentKeys)
+                          : InBF16() ? HWY_DYNAMIC_DISPATCH(ExponentialsRounded)(of_row, maximum, limit, whole, of_row)
+                                     : HWY_DYNAMIC_DISPATCH(ExponentialsF32)(of_row, maximum, limit, whole, of_row);
     }
     product.num_panels = padded / kPanelRows;
     product.num_columns = padded;
@@ -488,7 +488,7 @@ class Attention : public PreparedDispatch {
     product.accumulate = true;
     ForPages(tile, segment, keys, [&](const PageRun& run, const PageRun& next) {
       const auto weights_of = [&](int64_t key) {
-        return in_scores ? static_cast<const void*>(scores + key) : weights + key;
+        return WeightsInScores() ? static_cast<const void*>(scores + key) : weights + key;
       };
       product.depth = std::min(run.count, (finite ? whole : keys / interleave * interleave) - run.key);
       product.panels = run.Values(*this);

@@ -28,11 +28,12 @@ const LinearKernels& GetLinearKernels(Isa isa) {
   }
 }
 
+void PackedMatrix::PadOperands(std::byte* row) const {
+  std::fill(row + k_ * SizeOf(operand()), row + PanelDepth(dtype_, k_) * SizeOf(operand()), std::byte{0});
+}
+
 void PackedMatrix::PrepareInput(const float* row, std::byte* prepared) const {
-  const auto pad = [&](std::byte* from) {
-    std::fill(from + k_ * SizeOf(operand()), from + PanelDepth(dtype_, k_) * SizeOf(operand()), std::byte{0});
-  };
-  pad(prepared);
+  PadOperands(prepared);
   if (dtype_ == DType::kF32) {
     std::memcpy(prepared, row, k_ * sizeof(float));
     return;
@@ -45,7 +46,7 @@ void PackedMatrix::PrepareInput(const float* row, std::byte* prepared) const {
     for (int64_t i = 0; i < k_; ++i) {  // the difference is exact
       low[i] = F32ToBF16(row[i] - BF16ToF32(high[i]));
     }
-    pad(low_row);
+    PadOperands(low_row);
   } else if (split_) {
     auto* sums = reinterpret_cast<float*>(prepared);
     for (int64_t i = 0; i < k_; ++i) {  // the sum is exact too
@@ -55,8 +56,7 @@ void PackedMatrix::PrepareInput(const float* row, std::byte* prepared) const {
 }
 
 void PackedMatrix::PrepareInput(const uint8_t* codes, std::byte* prepared) const {
-  const int64_t depth = PanelDepth(dtype_, k_);
-  std::fill(prepared + k_ * SizeOf(operand()), prepared + depth * SizeOf(operand()), std::byte{0});
+  PadOperands(prepared);
   if (dtype_ != DType::kI8) {
     kernels_->decode_f8(codes, k_, prepared);
     return;
@@ -65,7 +65,7 @@ void PackedMatrix::PrepareInput(const uint8_t* codes, std::byte* prepared) const
   const int64_t group = groups_.scales == nullptr ? k_ : groups_.depth;
   for (int64_t g = 0; g < groups_.num_groups; ++g) {
     const int32_t sum = kernels_->sum_i8(reinterpret_cast<const int8_t*>(codes) + g * group, group);
-    std::memcpy(prepared + depth + g * static_cast<int64_t>(sizeof(sum)), &sum, sizeof(sum));
+    std::memcpy(prepared + PanelDepth(dtype_, k_) + g * static_cast<int64_t>(sizeof(sum)), &sum, sizeof(sum));
   }
 }
 

@@ -55,6 +55,8 @@ class PackedMatrix {
     const int64_t sum_bytes = dtype_ == DType::kI8 ? groups_.num_groups * int64_t{sizeof(int32_t)} : 0;
     return RoundUp64(PanelDepth(dtype_, k_) * SizeOf(operand()) + sum_bytes);
   }
+  /// Zeroes the operands of a row behind its k.
+  void PadOperands(std::byte* row) const;
 
   const LinearKernels* kernels_ = nullptr;
   DType dtype_ = DType::kF32;

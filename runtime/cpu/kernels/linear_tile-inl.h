@@ -34,6 +34,9 @@ constexpr int64_t StepOf(Format format) {
   return format == Format::kF32 ? 1 : format == Format::kF8 || IsI8(format) ? 4 : 2;
 }
 
+/// Bytes of a panel for one k.
+constexpr int64_t BytesOf(Format format) { return 64 / StepOf(format); }
+
 constexpr bool kWidens = std::is_same_v<Ops::Operand, float>;
 constexpr DType kOperand = kWidens ? DType::kF32 : DType::kBF16;
 
@@ -74,36 +77,57 @@ struct Block {
 // no index into it is variable.
 #define NEMOTRON_INLINE inline __attribute__((always_inline))
 
+/// multiply_add(sum, x, w) of each sum, x the input of its row, input_of(row), and w the weights of its panel.
+template <int kRows, int kPanels, typename Weights, typename InputOf, typename MultiplyAdd>
+NEMOTRON_INLINE void AddProducts(typename Ops::Vector (&sums)[kRows][kPanels], const Weights (&weights)[kPanels],
+                                 const InputOf& input_of, const MultiplyAdd& multiply_add) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    const auto x = input_of(r);
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+      sums[r][p] = multiply_add(sums[r][p], x, weights[p]);
+    }
+  }
+}
+
+/// All sums plus their products with one k of F32.
+template <int kRows, int kPanels>
+NEMOTRON_INLINE void MultiplyF32(typename Ops::Vector (&sums)[kRows][kPanels], const float* input, int64_t stride,
+                                 const typename Ops::Vector (&weights)[kPanels]) {
+  AddProducts(
+      sums, weights, [=](int r) { return Ops::Broadcast(input[r * stride]); },
+      [](const auto& sum, const auto& x, const auto& w) { return Ops::MultiplyAdd(sum, x, w); });
+}
+
 /// All sums plus their products with a pair of k. `Set` is Ops: of a parameter only the branch that is taken must
 /// compile.
 template <int kRows, int kPanels, typename Set = Ops>
 NEMOTRON_INLINE void MultiplyPair(typename Ops::Vector (&sums)[kRows][kPanels], const Ops::Operand* input,
                                   int64_t stride, const typename Ops::WordVector (&weights)[kPanels]) {
   if constexpr (kWidens) {
-    typename Ops::Vector widened[2][kPanels];
+    typename Ops::Vector even[kPanels], odd[kPanels];
 #pragma GCC unroll 16
     for (int p = 0; p < kPanels; ++p) {
-      Set::Widen(weights[p], widened[0][p], widened[1][p]);
+      Set::Widen(weights[p], even[p], odd[p]);
     }
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 2
-      for (int half = 0; half < 2; ++half) {
-        const auto x = Ops::Broadcast(input[r * stride + half]);
-#pragma GCC unroll 16
-        for (int p = 0; p < kPanels; ++p) {
-          sums[r][p] = Ops::MultiplyAdd(sums[r][p], x, widened[half][p]);
-        }
-      }
-    }
+    MultiplyF32(sums, input, stride, even);
+    MultiplyF32(sums, input + 1, stride, odd);
   } else {
+    AddProducts(
+        sums, weights, [=](int r) { return Set::BroadcastBF16(input + r * stride); },
+        [](const auto& sum, const auto& x, const auto& w) { return Set::MultiplyAddBF16(sum, x, w); });
+  }
+}
+
+/// Fetches what comes after `weights` in each panel. Without it decoding waits for memory, and one row may; with more
+/// rows that decode nothing each vector serves for long enough.
+template <Format kFormat, int kRows, int kPanels>
+NEMOTRON_INLINE void PrefetchAhead(const char* weights, int64_t panel_bytes) {
+  if constexpr (kFormat == Format::kF8 || kRows == 1) {
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const auto x = Set::BroadcastBF16(input + r * stride);
-#pragma GCC unroll 16
-      for (int p = 0; p < kPanels; ++p) {
-        sums[r][p] = Set::MultiplyAddBF16(sums[r][p], x, weights[p]);
-      }
+    for (int p = 0; p < kPanels; ++p) {
+      Ops::Prefetch(weights + p * panel_bytes + kAheadDepth / kPanels * BytesOf(kFormat));
     }
   }
 }
@@ -113,24 +137,21 @@ template <Format kFormat, int kRows, int kPanels>
   requires(kFormat == Format::kBF16 || kFormat == Format::kSplitBF16 || kFormat == Format::kF8)
 NEMOTRON_INLINE void MultiplyStep(typename Ops::Vector (&sums)[kRows][kPanels], const Ops::Operand* input,
                                   int64_t stride, int64_t low_offset, const char* weights, int64_t panel_bytes) {
+  PrefetchAhead<kFormat, kRows, kPanels>(weights, panel_bytes);
   typename Ops::WordVector first[kPanels], second[kPanels];  // pairs of k; BF16 has one
 #pragma GCC unroll 16
   for (int p = 0; p < kPanels; ++p) {
     if constexpr (kFormat == Format::kF8) {
-      Ops::Prefetch(weights + p * panel_bytes + kAheadDepth / kPanels * 16);
       Ops::DecodeF8(weights + p * panel_bytes, first[p], second[p]);
     } else {
-      if constexpr (kRows == 1) {
-        Ops::Prefetch(weights + p * panel_bytes + kAheadDepth / kPanels * 32);
-      }
       first[p] = Ops::LoadWords(weights + p * panel_bytes);
     }
   }
-  MultiplyPair<kRows, kPanels>(sums, input, stride, first);
+  MultiplyPair(sums, input, stride, first);
   if constexpr (kFormat == Format::kF8) {
-    MultiplyPair<kRows, kPanels>(sums, input + 2, stride, second);
+    MultiplyPair(sums, input + 2, stride, second);
   } else if constexpr (kFormat == Format::kSplitBF16) {
-    MultiplyPair<kRows, kPanels>(sums, input + low_offset, stride, first);
+    MultiplyPair(sums, input + low_offset, stride, first);
   }
 }
 
@@ -139,22 +160,15 @@ template <Format kFormat, int kRows, int kPanels>
   requires(IsI8(kFormat))
 NEMOTRON_INLINE void MultiplyStep(typename Ops::Vector (&sums)[kRows][kPanels], const int8_t* input, int64_t stride,
                                   int64_t, const char* weights, int64_t panel_bytes) {
+  PrefetchAhead<kFormat, kRows, kPanels>(weights, panel_bytes);
   typename Ops::WordVector w[kPanels];
 #pragma GCC unroll 16
   for (int p = 0; p < kPanels; ++p) {
-    if constexpr (kRows == 1) {
-      Ops::Prefetch(weights + p * panel_bytes + kAheadDepth / kPanels * 16);
-    }
     w[p] = Ops::LoadWords(weights + p * panel_bytes);
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    const auto x = Ops::BroadcastI8(input + r * stride);
-#pragma GCC unroll 16
-    for (int p = 0; p < kPanels; ++p) {
-      sums[r][p] = Ops::MultiplyAddI8(sums[r][p], x, w[p]);
-    }
-  }
+  AddProducts(
+      sums, w, [=](int r) { return Ops::BroadcastI8(input + r * stride); },
+      [](const auto& sum, const auto& x, const auto& words) { return Ops::MultiplyAddI8(sum, x, words); });
 }
 
 /// The same of F32.
@@ -167,14 +181,7 @@ NEMOTRON_INLINE void MultiplyStep(typename Ops::Vector (&sums)[kRows][kPanels], 
   for (int p = 0; p < kPanels; ++p) {
     w[p] = Ops::Load(reinterpret_cast<const float*>(weights + p * panel_bytes), kPanelRows);
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    const auto x = Ops::Broadcast(input[r * stride]);
-#pragma GCC unroll 16
-    for (int p = 0; p < kPanels; ++p) {
-      sums[r][p] = Ops::MultiplyAdd(sums[r][p], x, w[p]);
-    }
-  }
+  MultiplyF32(sums, input, stride, w);
 }
 
 inline float* OutputOf(const LinearTile& tile, int64_t row, int64_t panel) {
@@ -349,7 +356,7 @@ void UpToRows(const LinearTile& tile, int64_t row, int64_t num_rows, const Block
 /// Bytes from panel to panel.
 template <Format kFormat>
 int64_t PanelBytes(const LinearTile& tile) {
-  return tile.panel_depth * (64 / StepOf(kFormat));
+  return tile.panel_depth * BytesOf(kFormat);
 }
 
 /// Panels [panel, panel + num_panels) of `tile`.
@@ -405,13 +412,13 @@ void DecodeBlock(Block& block, int64_t num_panels, char* decoded) {
     }
   }
   block.weights = decoded;
-  block.panel_bytes = depth * (64 / StepOf(MultipliedOf(kFormat)));
+  block.panel_bytes = depth * BytesOf(MultipliedOf(kFormat));
 }
 
 template <Format kFormat>
 void RunTileOf(const LinearTile& tile) {
   constexpr int kRows = Ops::kTileRows, kPanels = Ops::kTilePanels;
-  constexpr int64_t kBytes = 64 / StepOf(kFormat);  // of a panel, one k
+  constexpr int64_t kBytes = BytesOf(kFormat);
   constexpr Format kMultiplied = MultipliedOf(kFormat);
   constexpr bool kDecodes = kMultiplied != kFormat;
   const char* panels = static_cast<const char*>(tile.panels);
@@ -424,7 +431,7 @@ void RunTileOf(const LinearTile& tile) {
     return tile.num_rows == 1 ? RowTile<kFormat, 1, Ops::kStreamPanels>(tile, 0, all)
                               : UpToRows<kFormat, kRows>(tile, 0, tile.num_rows, all);
   }
-  alignas(64) char decoded[kDecodes ? kPanels * kBlockDepth * (64 / StepOf(kMultiplied)) : 64];
+  alignas(64) char decoded[kDecodes ? kPanels * kBlockDepth * BytesOf(kMultiplied) : 64];
   const int64_t groups = (tile.num_rows + kRows - 1) / kRows;
   int64_t block_depth = kBlockDepth;
   if constexpr (kFormat == Format::kI8Groups) {  // whole groups

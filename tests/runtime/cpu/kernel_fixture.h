@@ -339,9 +339,9 @@ inline void ExpectNear(const Floats& found, const Floats& expected, double toler
 /// Instruction sets of this machine; a test runs once with each.
 inline std::vector<Isa> Isas() {
   std::vector<Isa> isas;
-  for (Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni, Isa::kAvx512Bf16}) {
-    if (HasIsa(isa)) {
-      isas.push_back(isa);
+  for (size_t i = 0; i < IsaNames().size(); ++i) {
+    if (HasIsa(static_cast<Isa>(i))) {
+      isas.push_back(static_cast<Isa>(i));
     }
   }
   return isas;
