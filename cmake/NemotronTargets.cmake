@@ -21,12 +21,20 @@ function(nemotron_library name)
   target_link_libraries(${name} PUBLIC ${ARG_DEPENDS})
 endfunction()
 
+# nemotron_not_fuzzed(NAME): no fuzzer explores NAME, whose branches need not be counted.
+function(nemotron_not_fuzzed name)
+  if(NEMOTRON_BUILD_FUZZERS)
+    target_compile_options(${name} PRIVATE -fno-sanitize=fuzzer-no-link)
+  endif()
+endfunction()
+
 # nemotron_test(NAME SOURCES ... DEPENDS ... [LABELS ...] [ENVIRONMENT ...]): a GoogleTest binary and its ctest entry.
 # NEMOTRON_TEST_DATA is the path of tests/data.
 function(nemotron_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LABELS;ENVIRONMENT" ${ARGN})
   find_package(GTest REQUIRED)
   add_executable(${name} ${ARG_SOURCES})
+  nemotron_not_fuzzed(${name})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
   target_compile_definitions(${name} PRIVATE NEMOTRON_TEST_DATA="${CMAKE_SOURCE_DIR}/tests/data")
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} GTest::gtest GTest::gmock GTest::gtest_main)

@@ -16,6 +16,7 @@
 #include <random>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/cpu/cpu_info.h"
@@ -274,22 +275,31 @@ class KernelFixture {
            unit * buffer.row_bytes + column * SizeOf(buffer.dtype);
   }
 
+  /// The first byte of `found` that is neither `expected`'s nor lies in a run of `may_change`, pairs of first byte and
+  /// number; the size if there is none.
+  static int64_t FirstChange(std::vector<std::byte> expected, const std::vector<std::byte>& found,
+                             const std::vector<std::pair<int64_t, int64_t>>& may_change) {
+    for (const auto& [first, count] : may_change) {
+      std::copy_n(found.begin() + first, count, expected.begin() + first);
+    }
+    return std::mismatch(found.begin(), found.end(), expected.begin()).first - found.begin();
+  }
+
   /// Bytes outside the outputs of the step are what they were.
   void CheckGuards(const std::vector<std::byte>* before, int64_t tokens, int64_t rows) {
-    std::vector<bool> may_change[2] = {std::vector<bool>(token_arena_.size()), std::vector<bool>(row_arena_.size())};
+    std::vector<std::pair<int64_t, int64_t>> may_change[2];
     std::vector<std::byte>* arenas[2] = {&token_arena_, &row_arena_};
     for (const auto& [name, buffer] : arguments.outputs) {
       const int space = buffer.space == Space::kToken ? 0 : 1;
       for (int64_t u = 0; u < (space == 0 ? tokens : rows); ++u) {
-        const int64_t first = Element(buffer, u, 0) - arenas[space]->data();
-        std::fill_n(may_change[space].begin() + first, buffer.columns * SizeOf(buffer.dtype), true);
+        may_change[space].emplace_back(Element(buffer, u, 0) - arenas[space]->data(),
+                                       buffer.columns * SizeOf(buffer.dtype));
       }
     }
     for (int space = 0; space < 2; ++space) {
-      for (size_t i = 0; i < arenas[space]->size(); ++i) {
-        ASSERT_TRUE(may_change[space][i] || (*arenas[space])[i] == before[space][i])
-            << kernel_ << " wrote outside its outputs, at byte " << i << " of arena " << space;
-      }
+      const int64_t changed = FirstChange(before[space], *arenas[space], may_change[space]);
+      ASSERT_EQ(changed, arenas[space]->size())
+          << kernel_ << " wrote outside its outputs, at byte " << changed << " of arena " << space;
     }
   }
 
@@ -302,16 +312,15 @@ class KernelFixture {
   /// What lies between and after the states of a slot and of each page is what it was.
   void CheckStates(TestSequence& sequence) {
     const auto check = [&](std::vector<std::byte>& data, bool pages, std::byte guard, int64_t unit) {
-      std::vector<bool> is_state(data.size());
+      std::vector<std::pair<int64_t, int64_t>> may_change;
       for (const auto& [name, state] : arguments.states) {
         if ((state.kind == StateKind::kKvCache) == pages) {
-          const int64_t first = Aligned(data) - data.data() + state.offset_bytes * unit;
-          std::fill_n(is_state.begin() + first, state_bytes_.at(name) * unit, true);
+          may_change.emplace_back(Aligned(data) - data.data() + state.offset_bytes * unit,
+                                  state_bytes_.at(name) * unit);
         }
       }
-      for (size_t i = 0; i < data.size(); ++i) {
-        ASSERT_TRUE(is_state[i] || data[i] == guard) << kernel_ << " wrote outside its state, at byte " << i;
-      }
+      const int64_t changed = FirstChange(std::vector<std::byte>(data.size(), guard), data, may_change);
+      ASSERT_EQ(changed, data.size()) << kernel_ << " wrote outside its state, at byte " << changed;
     };
     check(sequence.slot, /*pages=*/false, kGuard, 1);
     for (std::vector<std::byte>& page : sequence.pages) {
