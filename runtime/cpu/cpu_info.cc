@@ -2,13 +2,38 @@
 
 #include <fmt/ranges.h>
 #include <hwy/targets.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <array>
 
 namespace nemotron::runtime::cpu {
 namespace {
 
-constexpr std::array<std::string_view, 5> kNames = {"portable", "avx2", "avx512", "avx512vnni", "avx512bf16"};
+constexpr std::array<std::string_view, 6> kNames = {"portable", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx"};
+
+#if defined(__x86_64__)
+/// Whether the processor has tiles with products of BF16 and I8 (leaf 7 of CPUID), and the system lets this process use
+/// them, which Linux is to be asked for once (Documentation/arch/x86/xstate.rst).
+bool HasTiles() {
+  uint32_t eax, ebx, ecx, edx;
+  constexpr uint32_t kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25, kAll = kBf16 | kTile | kInt8;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kAll) != kAll) {
+    return false;
+  }
+#if defined(__linux__)
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+#endif
 
 Isa current = BestIsa();
 
@@ -33,15 +58,18 @@ bool HasIsa(Isa isa) {
       return HasIsa(Isa::kAvx512) && __builtin_cpu_supports("avx512vnni");
     case Isa::kAvx512Bf16:
       return HasIsa(Isa::kAvx512Vnni) && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi");
+    case Isa::kAmx:
+      static const bool has_tiles = HasTiles();
+      return HasIsa(Isa::kAvx512Bf16) && has_tiles;
   }
 #endif
   return isa == Isa::kPortable;
 }
 
 Isa BestIsa() {
-  Isa best = Isa::kAvx512Bf16;
+  Isa best = Isa::kAmx;
 #if defined(__x86_64__)
-  if (__builtin_cpu_is("intel")) {
+  if (!HasIsa(best) && __builtin_cpu_is("intel")) {
     best = Isa::kAvx512Vnni;
   }
 #endif

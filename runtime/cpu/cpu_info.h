@@ -8,18 +8,18 @@
 
 namespace nemotron::runtime::cpu {
 
-/// Instruction sets that the matrix kernels know, each a superset of those before it. VNNI multiplies I8; the last has
-/// VBMI too.
-enum class Isa { kPortable, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16 };
+/// Instruction sets that the matrix kernels know, each a superset of those before it. VNNI multiplies I8;
+/// kAvx512Bf16 has VBMI too.
+enum class Isa { kPortable, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16, kAmx };
 
-/// "portable", "avx2", "avx512", "avx512vnni", "avx512bf16": of all, in order.
+/// "portable", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx": of all, in order.
 std::span<const std::string_view> IsaNames();
 std::string_view IsaName(Isa isa);
 
 bool HasIsa(Isa isa);
 
-/// The fastest that this machine has. On processors of Intel not kAvx512Bf16: they do a VDPBF16PS in the time of four
-/// multiply-adds, which multiply twice as much (Emerald Rapids, 2 cores: 170 against 320 GFLOP/s).
+/// The fastest that this machine has. On processors of Intel without AMX not kAvx512Bf16: they do a VDPBF16PS in the
+/// time of four multiply-adds, which multiply twice as much (Emerald Rapids, 2 cores: 170 against 320 GFLOP/s).
 Isa BestIsa();
 
 /// The one in use: the best, or the one that was forced.

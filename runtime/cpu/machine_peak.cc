@@ -63,15 +63,25 @@ double BestSeconds(const std::function<void()>& work) {
   return best;
 }
 
-/// Multiply-adds of a register tile whose operands, 28 KiB, stay in L1, for so many k that little is spent before and
-/// after them. Each thread has operands
-/// and a result of its own: on cores that share no cache, threads that write one line take twice as long.
+/// Multiply-adds in registers, or of a register tile whose operands, 28 KiB, stay in L1, for so many k that little is
+/// spent before and after them. Each thread has operands and a result of its own: on cores that share no cache, threads
+/// that write one line take twice as long.
 double MeasureDot(ThreadPool& pool, DType dtype) {
   constexpr int64_t kRows = 8, kColumns = 48, kTasks = 64, kRepeats = 200;
   constexpr int64_t kOutputBytes = kRows * kColumns * static_cast<int64_t>(sizeof(float));
-  const int64_t depth = 512 / SizeOf(dtype);
-  const int64_t weight_bytes = PanelMatrixBytes(dtype, kColumns, depth);
-  const int64_t row_bytes = PackedMatrix(dtype, nullptr, kColumns, depth).InputRowBytes();
+  const int64_t depth = 512 / SizeOf(dtype), task_products = kRows * kColumns * depth * kRepeats;
+  const PackedMatrix any(dtype, nullptr, kColumns, depth);
+  if (const auto multiply = any.kernels().multiply_registers; multiply != nullptr && dtype != DType::kF32) {
+    int64_t products = 0;
+    const double seconds = BestSeconds([&] {
+      pool.ParallelFor(kTasks, [&](int64_t task, int) {
+        const int64_t done = multiply(dtype, 16 * task_products);
+        products = task == 0 ? done * kTasks : products;
+      });
+    });
+    return 2.0 * static_cast<double>(products) / seconds;
+  }
+  const int64_t weight_bytes = any.size_bytes(), row_bytes = any.InputRowBytes();
   const int64_t thread_bytes = RoundUp64(weight_bytes + kRows * row_bytes + kOutputBytes) + 4096;
   std::vector<std::byte> memory(static_cast<size_t>(pool.num_threads() * thread_bytes + 64));
   std::byte* aligned = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
@@ -86,7 +96,7 @@ double MeasureDot(ThreadPool& pool, DType dtype) {
       }
     });
   });
-  return 2.0 * kRows * kColumns * static_cast<double>(depth) * kTasks * kRepeats / seconds;
+  return 2.0 * static_cast<double>(task_products) * kTasks / seconds;
 }
 
 }  // namespace
@@ -113,7 +123,7 @@ MachinePeak PeakMeter::Measure() {
   if (CurrentIsa() >= Isa::kAvx512Vnni) {
     peak.int8_ops = MeasureDot(pool_, DType::kI8);
   }
-  if (CurrentIsa() == Isa::kAvx512Bf16) {
+  if (CurrentIsa() >= Isa::kAvx512Bf16) {
     peak.bf16_flops = MeasureDot(pool_, DType::kBF16);
   }
   return peak;

@@ -127,6 +127,9 @@ HWY_EXPORT(ExponentialsBF16);
 HWY_EXPORT(ScaledAdd);
 
 constexpr int64_t kSegmentKeys = 512;
+/// Keys whose weighted values may be added up before a sum takes them: a page is a whole number of them, whatever its
+/// size.
+constexpr int64_t kUnitKeys = kPanelRows;
 constexpr int64_t kManyRows = 64, kFewRows = 16;  // of a tile
 constexpr int64_t kPartRows = 4096;               // of parts that are kept at once
 /// Tiles of few rows that may be under way at once: those of a run of parts and the one that began in the run before.
@@ -239,7 +242,7 @@ class Attention : public PreparedDispatch {
   /// Whether weights take the place of their scores: operands of F32 do.
   bool WeightsInScores() const { return OperandBytes() == static_cast<int64_t>(sizeof(float)); }
   int64_t RoundedWeightBytes() const { return WeightsInScores() ? 0 : kManyRows * kSegmentKeys * 2; }
-  int64_t TailBytes() const { return InBF16() ? PaddedDim() * 4 : 0; }
+  int64_t TailBytes() const { return InBF16() ? PaddedDim() * kUnitKeys * SizeOf(cache.dtype) : 0; }
   int64_t PartRowBytes() const { return (2 + PaddedDim()) * static_cast<int64_t>(sizeof(float)); }
   int64_t ThreadBytes() const {
     return RoundUp64(QueryBytes() + ScoreBytes() + RoundedWeightBytes() + kManyRows * PartRowBytes() + TailBytes());
@@ -449,7 +452,7 @@ class Attention : public PreparedDispatch {
   /// Rows [row, row + count) of `tile`. `limits` ascend. `finite`: see RunSegment.
   void RunRows(const Tile& tile, int64_t segment, const int64_t* limits, int64_t row, int64_t count, bool finite,
                std::byte* scratch, const Part& part) const {
-    const int64_t keys = limits[row + count - 1], interleave = PanelInterleave(cache.dtype), padded = PaddedDim();
+    const int64_t keys = limits[row + count - 1], padded = PaddedDim();
     auto* scores = reinterpret_cast<float*>(scratch + QueryBytes());
     auto* weights = reinterpret_cast<uint16_t*>(scratch + QueryBytes() + ScoreBytes());
     LinearTile product = {};
@@ -480,38 +483,40 @@ class Attention : public PreparedDispatch {
     }
     product.num_panels = padded / kPanelRows;
     product.num_columns = padded;
-    product.panel_depth = page_tokens;
     product.input_stride = kSegmentKeys;
     product.output = part.mixed + row * padded;
     product.output_row_bytes = padded * static_cast<int64_t>(sizeof(float));
     std::fill_n(product.output, count * padded, 0.0f);
     product.accumulate = true;
+    product.sum_unit = kUnitKeys;
     ForPages(tile, segment, keys, [&](const PageRun& run, const PageRun& next) {
       const auto weights_of = [&](int64_t key) {
         return WeightsInScores() ? static_cast<const void*>(scores + key) : weights + key;
       };
-      product.depth = std::min(run.count, (finite ? whole : keys / interleave * interleave) - run.key);
+      const int64_t depth = std::min(run.count, whole - run.key), visible = std::min(run.count, keys - run.key);
+      product.depth = finite ? depth : InBF16() ? visible / kUnitKeys * kUnitKeys : visible;
+      product.panel_depth = page_tokens;
       product.panels = run.Values(*this);
       product.next = next.page != nullptr ? next.Values(*this) : nullptr;
       product.input = weights_of(run.key);
       kernels->Run(cache.dtype, product);
-      if (product.depth < std::min(run.count, whole - run.key)) {
+      if (!finite && product.depth < depth) {
         product.input = weights_of(run.key + product.depth);
-        product.panels = CopyTail(run, keys - run.key, scratch + ThreadBytes() - TailBytes());
-        product.depth = product.panel_depth = interleave;
+        product.panels = CopyTail(run, product.depth, visible, scratch + ThreadBytes() - TailBytes());
+        product.depth = depth - product.depth;
+        product.panel_depth = kUnitKeys;
         kernels->Run(cache.dtype, product);
       }
     });
   }
 
-  /// The last group of k of the run's first `keys` values, zero after them, as panels of one group.
-  const std::byte* CopyTail(const PageRun& run, int64_t keys, std::byte* tail) const {
-    const int64_t interleave = PanelInterleave(cache.dtype), size = SizeOf(cache.dtype);
-    const int64_t first = keys / interleave * interleave;
+  /// Values [first, end) of the run, zero after them, as panels of kUnitKeys.
+  const std::byte* CopyTail(const PageRun& run, int64_t first, int64_t end, std::byte* tail) const {
+    const int64_t size = SizeOf(cache.dtype);
     std::fill_n(tail, TailBytes(), std::byte{0});
     for (int64_t d = 0; d < head_dim; ++d) {
-      for (int64_t j = 0; first + j < keys; ++j) {
-        std::memcpy(tail + PanelElementIndex(cache.dtype, interleave, d, j) * size,
+      for (int64_t j = 0; first + j < end; ++j) {
+        std::memcpy(tail + PanelElementIndex(cache.dtype, kUnitKeys, d, j) * size,
                     run.Values(*this) + PanelElementIndex(cache.dtype, page_tokens, d, first + j) * size, size);
       }
     }

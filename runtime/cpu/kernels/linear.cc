@@ -14,6 +14,8 @@ namespace nemotron::runtime::cpu {
 const LinearKernels& GetLinearKernels(Isa isa) {
   switch (isa) {
 #if defined(__x86_64__)
+    case Isa::kAmx:
+      return kLinearAmx;
     case Isa::kAvx512Bf16:
       return kLinearAvx512Bf16;
     case Isa::kAvx512Vnni:
@@ -134,13 +136,14 @@ WeightScales ReadScales(ArgumentReader& args, std::string_view name, const Weigh
   return scales;
 }
 
-PanelTasks::PanelTasks(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads)
-    : num_panels_(num_panels), unit_(num_rows == 1 ? 4 : 3) {
-  // Threads take the same number of equal tasks if they are equally fast; six each even out those that are not. But a
-  // task of few rows streams at least 1/4 MiB if there are enough, because each stream is slow to start.
-  constexpr int64_t kTaskBytes = 1 << 18, kMostEach = 6;
-  const int64_t units = (num_panels + unit_ - 1) / unit_, share_bytes = num_panels * panel_bytes / num_threads;
-  const int64_t each = num_rows >= 8 ? kMostEach : std::clamp<int64_t>(share_bytes / kTaskBytes, 1, kMostEach);
+PanelTasks::PanelTasks(const PackedMatrix& matrix, int64_t num_rows, int num_threads)
+    : num_panels_(matrix.num_panels()), unit_(num_rows == 1 ? 4 : matrix.kernels().tile_panels) {
+  // Threads take the same number of equal tasks if they are equally fast; several each even out those that are not. But
+  // a task of few rows streams at least 1/4 MiB if there are enough, because each stream is slow to start.
+  constexpr int64_t kTaskBytes = 1 << 18;
+  const int64_t most = matrix.kernels().tasks_each;
+  const int64_t units = (num_panels_ + unit_ - 1) / unit_, share_bytes = matrix.size_bytes() / num_threads;
+  const int64_t each = num_rows >= 8 ? most : std::clamp<int64_t>(share_bytes / kTaskBytes, 1, most);
   size_ = std::min(units, each * num_threads);
 }
 
@@ -152,18 +155,15 @@ std::pair<int64_t, int64_t> PanelTasks::At(int64_t task) const {
 
 void MultiplyRows(ThreadPool& pool, const PackedMatrix& matrix, const std::byte* input, int64_t num_rows,
                   const Epilogue& epilogue, float* output, int64_t output_row_bytes) {
-  constexpr int64_t kRowsPerTask = 128;  // share a pass over a task's panels: with a block of k they stay in L2
-  const int64_t panels = matrix.num_panels();
-  const PanelTasks tasks(panels, matrix.size_bytes() / panels, num_rows, pool.num_threads());
-  const int64_t row_tasks = (num_rows + kRowsPerTask - 1) / kRowsPerTask;
+  const int64_t task_rows = matrix.kernels().rows_at_once, row_tasks = (num_rows + task_rows - 1) / task_rows;
+  const PanelTasks tasks(matrix, num_rows, pool.num_threads());
   pool.ParallelFor(tasks.size() * row_tasks, [&](int64_t task, int) {
     // Neighbouring tasks share panels, which then are still in the cache.
     const auto [panel, count] = tasks.At(task / row_tasks);
-    const int64_t row = task % row_tasks * kRowsPerTask;
-    matrix.Multiply(input + row * matrix.InputRowBytes(), std::min(kRowsPerTask, num_rows - row), panel, count,
-                    epilogue.From(row, 0),
-                    reinterpret_cast<float*>(reinterpret_cast<std::byte*>(output) + row * output_row_bytes),
-                    output_row_bytes);
+    const int64_t row = task % row_tasks * task_rows;
+    matrix.Multiply(
+        input + row * matrix.InputRowBytes(), std::min(task_rows, num_rows - row), panel, count, epilogue.From(row, 0),
+        reinterpret_cast<float*>(reinterpret_cast<std::byte*>(output) + row * output_row_bytes), output_row_bytes);
   });
 }
 

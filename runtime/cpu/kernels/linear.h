@@ -34,8 +34,10 @@ class PackedMatrix {
   int64_t num_panels() const { return NumPanels(n_); }
   int64_t size_bytes() const { return PanelMatrixBytes(dtype_, n_, k_); }
 
-  /// Bytes of one row of prepared input, a multiple of 64.
-  int64_t InputRowBytes() const { return OperandRowBytes() * (HasLowRows() ? 2 : 1); }
+  /// Bytes of one row of prepared input: an odd number of cache lines, so that neighbouring rows of a power of two fall
+  /// into different sets of a cache.
+  int64_t InputRowBytes() const { return OperandRowBytes() * (HasLowRows() ? 2 : 1) | kCacheLine; }
+  const LinearKernels& kernels() const { return *kernels_; }
   /// Rounds a row [k] to the operand type and pads it.
   void PrepareInput(const float* row, std::byte* prepared) const;
   /// Pads a row [k] of codes: of E4M3, decoded exactly, for F8E4M3 panels, of I8 for I8 panels.
@@ -47,6 +49,7 @@ class PackedMatrix {
                 const Epilogue& epilogue, float* output, int64_t output_row_bytes) const;
 
  private:
+  static constexpr int64_t kCacheLine = 64;
   /// Of what prepared rows are.
   DType operand() const { return dtype_ == DType::kF32 || dtype_ == DType::kI8 ? dtype_ : kernels_->operand; }
   /// Whether a row is followed by the second numbers of its sums: a row of F32 holds the sums.
@@ -82,10 +85,10 @@ struct WeightScales {
 WeightScales ReadScales(ArgumentReader& args, std::string_view name, const WeightArgument& weight);
 
 /// The panels of a matrix cut into tasks of equal size: enough to be worth claiming, few enough to share the work
-/// evenly. Boundaries suit the register tiles of AVX-512: 4 panels a stream, 3 a tile.
+/// evenly. Boundaries suit the kernels: 4 panels side by side for one row, LinearKernels::tile_panels for more.
 class PanelTasks {
  public:
-  PanelTasks(int64_t num_panels, int64_t panel_bytes, int64_t num_rows, int num_threads);
+  PanelTasks(const PackedMatrix& matrix, int64_t num_rows, int num_threads);
   int64_t size() const { return size_; }
   /// First panel and number of panels, at least 1.
   std::pair<int64_t, int64_t> At(int64_t task) const;
@@ -95,7 +98,7 @@ class PanelTasks {
 };
 
 /// All columns of `num_rows` prepared rows, shared among the threads. Reads every weight byte once a step (for up to
-/// 128 rows; more rows reread them from L2 or L3).
+/// LinearKernels::rows_at_once; more rows reread them from L2 or L3).
 void MultiplyRows(ThreadPool& pool, const PackedMatrix& matrix, const std::byte* input, int64_t num_rows,
                   const Epilogue& epilogue, float* output, int64_t output_row_bytes);
 

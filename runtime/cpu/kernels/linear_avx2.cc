@@ -132,7 +132,6 @@ struct Ops {
 
 }  // namespace
 
-const LinearKernels kLinearAvx2 = {RunF32,      RunBF16,        RunF8,    RunI8, kOperand,
-                                   RoundToBF16, RoundToOperand, DecodeF8, SumI8};
+const LinearKernels kLinearAvx2 = kKernels;
 
 }  // namespace nemotron::runtime::cpu

@@ -37,7 +37,6 @@ struct Ops : Avx512WideningOps {
 
 }  // namespace
 
-const LinearKernels kLinearAvx512 = {RunF32,      RunBF16,        RunF8,    RunI8, kOperand,
-                                     RoundToBF16, RoundToOperand, DecodeF8, SumI8};
+const LinearKernels kLinearAvx512 = kKernels;
 
 }  // namespace nemotron::runtime::cpu

@@ -21,7 +21,6 @@ using Ops = WithVbmi<WithVnni<Avx512WideningOps>>;
 
 }  // namespace
 
-const LinearKernels kLinearAvx512Vbmi = {RunF32,      RunBF16,        RunF8,    RunI8, kOperand,
-                                         RoundToBF16, RoundToOperand, DecodeF8, SumI8};
+const LinearKernels kLinearAvx512Vbmi = kKernels;
 
 }  // namespace nemotron::runtime::cpu

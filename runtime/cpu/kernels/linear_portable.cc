@@ -114,7 +114,6 @@ struct Ops {
 
 }  // namespace
 
-const LinearKernels kLinearPortable = {RunF32,      RunBF16,        RunF8,    RunI8, kOperand,
-                                       RoundToBF16, RoundToOperand, DecodeF8, SumI8};
+const LinearKernels kLinearPortable = kKernels;
 
 }  // namespace nemotron::runtime::cpu

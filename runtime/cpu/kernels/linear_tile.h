@@ -63,17 +63,20 @@ struct LinearTile {
   int64_t num_rows;
   float* output;  ///< element [first row][first column of the run]
   int64_t output_row_bytes;
-  int64_t num_columns;         ///< at most 16 * num_panels; columns past it are not written
-  Epilogue epilogue;           ///< of the first row and the first column of the run
-  GroupScales groups = {};     ///< of the first panel of the run, I8 only
-  bool accumulate = false;     ///< sums go on from what `output` holds, not of I8; else from zero
+  int64_t num_columns;      ///< at most 16 * num_panels; columns past it are not written
+  Epilogue epilogue;        ///< of the first row and the first column of the run
+  GroupScales groups = {};  ///< of the first panel of the run, I8 only
+  bool accumulate = false;  ///< sums go on from what `output` holds, not of I8; else from zero
+  /// The most elements of k whose products of BF16 or F8E4M3 may be added up by themselves before the sum takes them. A
+  /// sum that is computed in parts has the same bits however it is cut at multiples of it.
+  int64_t sum_unit = 32;
   const void* next = nullptr;  ///< panels to fetch meanwhile, as many as these; null: those that follow in memory
 };
 
-/// The matrix kernels of one instruction set. Every output is one chain of multiply-adds over k in ascending order
-/// (BF16: over pairs of k), whatever the numbers of rows and panels. F8E4M3 is decoded to BF16, exactly, and multiplied
-/// in the chain of BF16. Sums of I8 are int32, exact, and rounded to F32 once; with groups, those of each are, then
-/// scaled and added up in ascending order. Equal bits on every instruction set.
+/// The matrix kernels of one instruction set. Every output is one chain of sums over k in ascending order (BF16: over
+/// pairs of k, with AMX over LinearTile::sum_unit), whatever the numbers of rows and panels. F8E4M3 is decoded to BF16,
+/// exactly, and multiplied in the chain of BF16. Sums of I8 are int32, exact, and rounded to F32 once; with groups,
+/// those of each are, then scaled and added up in ascending order.
 struct LinearKernels {
   void (*f32)(const LinearTile&);
   void (*bf16)(const LinearTile&);
@@ -82,10 +85,16 @@ struct LinearKernels {
   /// Of what rows for BF16 and F8E4M3 panels are, all of them BF16 numbers: BF16 with a dot product, else F32, which
   /// needs no widening.
   DType operand;
+  int64_t tile_panels;   ///< panels side by side of some or many rows: runs of panels are best a multiple of it
+  int64_t rows_at_once;  ///< that share a pass over the panels: with a block of k they stay in L2
+  int64_t tasks_each;    ///< at most, of a thread and a matrix: each reads all rows of input anew
   void (*round_to_bf16)(const float* input, int64_t size, uint16_t* output);  ///< nearest even
   void (*round_to_operand)(const float* input, int64_t size, void* output);   ///< the same, as operands
   void (*decode_f8)(const uint8_t* input, int64_t size, void* output);        ///< E4M3 to operands, exactly
   int32_t (*sum_i8)(const int8_t* input, int64_t size);
+  /// Products of BF16 or I8 in registers alone, about `count` multiply-adds; returns how many. nullptr: a register tile
+  /// with operands in L1 does no fewer a second.
+  int64_t (*multiply_registers)(DType dtype, int64_t count) = nullptr;
 
   /// `tile` with panels of `dtype`.
   void Run(DType dtype, const LinearTile& tile) const {
@@ -97,7 +106,7 @@ struct LinearKernels {
 const LinearKernels& GetLinearKernels(Isa isa);
 
 extern const LinearKernels kLinearPortable, kLinearAvx2, kLinearAvx512, kLinearAvx512Vnni, kLinearAvx512Vbmi,
-    kLinearAvx512Bf16;
+    kLinearAvx512Bf16, kLinearAmx;
 
 }  // namespace nemotron::runtime::cpu
 

@@ -155,8 +155,7 @@ class MoeExperts : public PreparedDispatch {
       const int64_t row = rows[pick];
       matrices.PrepareInput(Expert(step, pick), source(pick), codes, inputs + row * input_bytes, row_scales + row);
     });
-    const int64_t panels = any.num_panels(), mean_rows = std::max<int64_t>(1, picks / num_experts);
-    const PanelTasks tasks(panels, any.size_bytes() / panels, mean_rows, num_threads);
+    const PanelTasks tasks(any, std::max<int64_t>(1, picks / num_experts), num_threads);
     step.pool->ParallelFor(num_experts * tasks.size(), [&](int64_t task, int) {
       const int64_t expert = task / tasks.size();
       const auto [panel, count] = tasks.At(task % tasks.size());

@@ -87,7 +87,8 @@ Floats RunAll(const Product& product) {
 
 /// The kernel's own chain, one rounding after the other. Sums of I8 are exact, and rounded once. Products of E4M3 with
 /// E4M3 or BF16 are exact in F32, so it does not matter whether they are fused with the additions. VDPBF16PS adds the
-/// second product of a pair first (Intel SDM).
+/// second product of a pair first; TDPBF16PS adds up the first products of 16 pairs and the second ones, from zero, and
+/// adds both sums before the output's takes them (Intel SDM).
 Floats Emulate(const Product& product, Isa isa) {
   const bool second_first = isa == Isa::kAvx512Bf16, weight_only = product.x.scales.empty();
   Floats y;
@@ -101,10 +102,20 @@ Floats Emulate(const Product& product, Isa isa) {
             std::inner_product(x.begin(), x.end(), w, int64_t{0}, std::plus<>(),
                                [](float a, float b) { return static_cast<int64_t>(a) * static_cast<int64_t>(b); }));
       }
+      float sums[2] = {};  // of TDPBF16PS
       for (int64_t j = 0; product.dtype != DType::kI8 && j < product.k; j += 2) {
         const float first = x[j] * w[j], second = j + 1 < product.k ? x[j + 1] * w[j + 1] : 0;
-        sum += second_first ? second : first;
-        sum += second_first ? first : second;
+        if (isa == Isa::kAmx) {
+          sums[0] += first;
+          sums[1] += second;
+          if (j % 32 == 30 || j + 2 >= product.k) {
+            sum += sums[0] + sums[1];
+            sums[0] = sums[1] = 0;
+          }
+        } else {
+          sum += second_first ? second : first;
+          sum += second_first ? first : second;
+        }
       }
       const float weight_scale = product.weight_scales[product.weight_scales.size() == 1 ? 0 : i];
       const float scale = weight_only ? weight_scale : product.x.scales[t] * weight_scale;
@@ -373,7 +384,8 @@ std::vector<std::pair<std::string, const LinearKernels*>> AllLinearKernels() {
   const std::pair<Isa, const LinearKernels*> x86[] = {{Isa::kAvx2, &kLinearAvx2},
                                                       {Isa::kAvx512, &kLinearAvx512},
                                                       {Isa::kAvx512Vnni, &kLinearAvx512Vnni},
-                                                      {Isa::kAvx512Bf16, &kLinearAvx512Bf16}};
+                                                      {Isa::kAvx512Bf16, &kLinearAvx512Bf16},
+                                                      {Isa::kAmx, &kLinearAmx}};
   for (const auto& [isa, kernels] : x86) {
     if (HasIsa(isa)) {
       all.emplace_back(IsaName(isa), kernels);
