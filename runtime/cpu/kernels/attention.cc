@@ -489,6 +489,9 @@ class Attention : public PreparedDispatch {
     std::fill_n(product.output, count * padded, 0.0f);
     product.accumulate = true;
     product.sum_unit = kUnitKeys;
+    if (finite && count > kFewRows && InBF16() && kernels->takes_parts) {
+      return MixPages(tile, segment, keys, weights, product);
+    }
     ForPages(tile, segment, keys, [&](const PageRun& run, const PageRun& next) {
       const auto weights_of = [&](int64_t key) {
         return WeightsInScores() ? static_cast<const void*>(scores + key) : weights + key;
@@ -508,6 +511,22 @@ class Attention : public PreparedDispatch {
         kernels->Run(cache.dtype, product);
       }
     });
+  }
+
+  /// The weighted values of the segment's first `keys` keys, in one product over its pages: sums stay in tiles.
+  void MixPages(const Tile& tile, int64_t segment, int64_t keys, const uint16_t* weights, LinearTile& product) const {
+    constexpr int64_t kMostPages = kSegmentKeys / kPanelRows + 1;
+    const void* pages[kMostPages];
+    int64_t num_pages = 0;
+    ForPages(tile, segment, keys, [&](const PageRun& run, const PageRun&) {
+      product.part_offset = num_pages == 0 ? run.slot : product.part_offset;
+      pages[num_pages++] = run.page + run.value_bytes;
+    });
+    product.parts = pages;
+    product.panel_depth = page_tokens;
+    product.depth = PanelDepth(cache.dtype, keys);
+    product.input = weights;
+    kernels->Run(cache.dtype, product);
   }
 
   /// Values [first, end) of the run, zero after them, as panels of kUnitKeys.

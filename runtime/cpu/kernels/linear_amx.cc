@@ -112,6 +112,13 @@ NEMOTRON_INLINE void MultiplyTile() {
   }
 }
 
+/// Where element k of the first panel lies, of a tile in parts.
+template <Format kFormat>
+const char* PartOf(const LinearTile& tile, int64_t k) {
+  const int64_t at = k + tile.part_offset;
+  return static_cast<const char*>(tile.parts[at / tile.panel_depth]) + at % tile.panel_depth * BytesOf(kFormat);
+}
+
 /// Panels panel, panel + apart, ... for kRowTiles tiles of rows from `row` on, whose shapes are set.
 template <Format kFormat, int kRowTiles, int kPanels>
 void MultiplyBlock(const LinearTile& tile, int64_t row, int64_t num_rows, int64_t panel, int64_t apart,
@@ -122,7 +129,6 @@ void MultiplyBlock(const LinearTile& tile, int64_t row, int64_t num_rows, int64_
   constexpr bool kIsSplit = kFormat == Format::kSplitBF16, kHasGroups = kFormat == Format::kI8Groups;
   const auto* input = static_cast<const Element*>(tile.input) + row * tile.input_stride;
   const int64_t input_bytes = tile.input_stride * static_cast<int64_t>(sizeof(Element));
-  const char* weights = block.weights + panel * block.panel_bytes;
   const char* next = block.next + panel * block.next_bytes;
   const bool goes_on = !kHasGroups && (block.k_begin != 0 || tile.accumulate);
   alignas(64) char decoded[2][kFormat == Format::kF8 ? kPanels : 1][kTileBytes];  // of this step and the next
@@ -150,17 +156,23 @@ void MultiplyBlock(const LinearTile& tile, int64_t row, int64_t num_rows, int64_
     }
   });
   // What a step loads is decoded one step before: a load right behind its stores waits for them.
-  const int64_t step_bytes = block.step * kBytes;
-  const auto decode = [&](auto p, int64_t step) {
-    DecodeBlock<kFormat>(weights + p * apart * block.panel_bytes + step * step_bytes, 0, 1, block.step,
-                         decoded[step % 2][p]);
+  const auto weights_of = [&](int64_t k, int64_t p) {
+    const char* from = tile.parts == nullptr ? block.weights + (k - block.k_begin) * kBytes : PartOf<kFormat>(tile, k);
+    return from + (panel + p * apart) * block.panel_bytes;
+  };
+  const auto decode = [&](auto p, int64_t k, int64_t step) {
+    DecodeBlock<kFormat>(weights_of(k, p), 0, 1, block.step, decoded[step % 2][p]);
   };
   if constexpr (kFormat == Format::kF8) {
-    ForEach<kPanels>([&](auto p) { decode(p, 0); });
+    ForEach<kPanels>([&](auto p) { decode(p, block.k_begin, 0); });
   }
   int64_t fetched = 0, due = 0;
   int64_t group = kHasGroups ? block.k_begin / tile.groups.depth : 0, group_end = block.k_begin + tile.groups.depth;
   for (int64_t k = block.k_begin, step = 0; k < block.k_end; k += block.step, ++step) {
+    if (tile.parts != nullptr && (k + tile.part_offset) % tile.panel_depth == 0 && k + tile.panel_depth < tile.depth) {
+      next = PartOf<kFormat>(tile, k + tile.panel_depth) + panel * block.next_bytes;
+      fetched = due = 0;
+    }
     for (due += block.bytes_a_step; fetched < due; fetched += 64) {
       ForEach<kPanels>([&](auto p) { Ops::Prefetch(next + fetched + p * apart * block.next_bytes); });
     }
@@ -171,11 +183,11 @@ void MultiplyBlock(const LinearTile& tile, int64_t row, int64_t num_rows, int64_
       constexpr int kPanel = decltype(p)::value, kTile = kWeights + kPanel % 2;
       if constexpr (kFormat == Format::kF8) {
         if (k + block.step < block.k_end) {
-          decode(p, step + 1);
+          decode(p, k + block.step, step + 1);
         }
         _tile_loadd(kTile, decoded[step % 2][kPanel], kTileRowBytes);
       } else {
-        _tile_loadd(kTile, weights + kPanel * apart * block.panel_bytes + step * step_bytes, kTileRowBytes);
+        _tile_loadd(kTile, weights_of(k, kPanel), kTileRowBytes);
       }
     };
     const auto multiply = [&](auto from, auto r, auto p) {
@@ -292,14 +304,17 @@ void RunTileOf(const LinearTile& tile) {
   constexpr Format kMultiplied = MultipliedOf(kFormat);
   constexpr bool kDecodes = kMultiplied != kFormat;
   TileShapes shapes;
-  if (tile.num_rows <= kGroupRows) {
+  if (tile.num_rows <= kGroupRows || tile.parts != nullptr) {
     for (int64_t k = 0; k < tile.depth;) {
       TileBlock block = BlockOf<kFormat>(tile, k, tile.depth);
-      block.next =
-          tile.next != nullptr ? static_cast<const char*>(tile.next) + k * kBytes : block.weights + kAheadBytes;
+      block.next = tile.parts != nullptr  ? PartOf<kFormat>(tile, k)
+                   : tile.next != nullptr ? static_cast<const char*>(tile.next) + k * kBytes
+                                          : block.weights + kAheadBytes;
       block.next_bytes = block.panel_bytes;
       block.bytes_a_step = block.step * kBytes;
-      MultiplyGroup<kFormat>(shapes, tile, 0, tile.num_rows, block);
+      for (int64_t row = 0; row < tile.num_rows; row += kGroupRows) {
+        MultiplyGroup<kFormat>(shapes, tile, row, std::min(kGroupRows, tile.num_rows - row), block);
+      }
       k = block.k_end;
     }
     return;
@@ -380,6 +395,7 @@ const LinearKernels kLinearAmx = {.f32 = RunF32,
                                   .operand = kOperand,
                                   .tile_panels = 4,
                                   .rows_at_once = 256,
+                                  .takes_parts = true,
                                   .tasks_each = 3,
                                   .round_to_bf16 = RoundToBF16,
                                   .round_to_operand = RoundToOperand,

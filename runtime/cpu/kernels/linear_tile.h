@@ -70,6 +70,11 @@ struct LinearTile {
   /// The most elements of k whose products of BF16 or F8E4M3 may be added up by themselves before the sum takes them. A
   /// sum that is computed in parts has the same bits however it is cut at multiples of it.
   int64_t sum_unit = 32;
+  /// With LinearKernels::takes_parts, panels that lie apart: those of element k of the depth begin in
+  /// parts[(k + part_offset) / panel_depth], which holds panel_depth elements, a multiple of sum_unit. nullptr:
+  /// `panels` holds all.
+  const void* const* parts = nullptr;
+  int64_t part_offset = 0;
   const void* next = nullptr;  ///< panels to fetch meanwhile, as many as these; null: those that follow in memory
 };
 
@@ -87,6 +92,7 @@ struct LinearKernels {
   DType operand;
   int64_t tile_panels;   ///< panels side by side of some or many rows: runs of panels are best a multiple of it
   int64_t rows_at_once;  ///< that share a pass over the panels: with a block of k they stay in L2
+  bool takes_parts;      ///< whether products of BF16 and F8E4M3 take LinearTile::parts
   int64_t tasks_each;    ///< at most, of a thread and a matrix: each reads all rows of input anew
   void (*round_to_bf16)(const float* input, int64_t size, uint16_t* output);  ///< nearest even
   void (*round_to_operand)(const float* input, int64_t size, void* output);   ///< the same, as operands
