@@ -76,7 +76,9 @@ double MeasureDot(ThreadPool& pool, DType dtype) {
     const double seconds = BestSeconds([&] {
       pool.ParallelFor(kTasks, [&](int64_t task, int) {
         const int64_t done = multiply(dtype, 16 * task_products);
-        products = task == 0 ? done * kTasks : products;
+        if (task == 0) {
+          products = done * kTasks;
+        }
       });
     });
     return 2.0 * static_cast<double>(products) / seconds;
