@@ -40,11 +40,11 @@ docs: build ## Generate the pages of dialects and passes into build/docs
 	cmake --build $(BUILD) --target docs
 
 format: ## Format all sources
-	git ls-files '*.cc' '*.h' '*.c' | xargs clang-format-19 -i
+	git ls-files '*.cc' '*.h' '*.c' '*.cuh' | xargs clang-format-19 -i
 	git ls-files '*.cpp' | xargs clang-format-19 -i --style=file:.clang-format
 
 lint: ## Check the formatting
-	git ls-files '*.cc' '*.h' '*.c' | xargs clang-format-19 --dry-run -Werror
+	git ls-files '*.cc' '*.h' '*.c' '*.cuh' | xargs clang-format-19 --dry-run -Werror
 	git ls-files '*.cpp' | xargs clang-format-19 --dry-run -Werror --style=file:.clang-format
 
 install: build ## Install to PREFIX (default /usr/local)

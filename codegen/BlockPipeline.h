@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "codegen/Elements.h"
-#include "codegen/cpu/Packing.h"
+#include "codegen/Packing.h"
 #include "runtime/base/status.h"
 #include "runtime/plan/plan_writer.h"
 

@@ -39,6 +39,10 @@ public:
     if (failed(plan) || failed(makeJobs(module, *plan))) {
       return failure();
     }
+    FailureOr<std::vector<KernelImage>> images = compileKernels(module, options.kernels);
+    if (failed(images)) {
+      return failure();
+    }
     auto fail = [&](const Status &status) -> LogicalResult {
       return emitError(module.getLoc()) << "cannot write a plan to '" << options.path << "': " << status.message();
     };
@@ -50,6 +54,9 @@ public:
     Status written;
     if (failed(writeWeights(*writer, segments, written))) {
       return failure();
+    }
+    if (written.ok()) {
+      written = writeImages(*writer, *plan, *images);
     }
     if (written.ok()) {
       written = writeRest(*writer, *plan, segments, info);
@@ -132,8 +139,8 @@ private:
   }
 
   Status readWeight(BlockPipeline &pipeline, Job &job, schema::Segment &segment) {
-    const bool isPanel = job.weight->layout == schema::Layout::Panel;
-    return isPanel ? readPanels(pipeline, job, segment) : readRows(pipeline, job, segment);
+    const bool isPacked = job.weight->layout != schema::Layout::RowMajor;
+    return isPacked ? readPanels(pipeline, job, segment) : readRows(pipeline, job, segment);
   }
 
   /// A free block for elements [first, first + count), filled with them.
@@ -175,7 +182,8 @@ private:
   Status readPanels(BlockPipeline &pipeline, Job &job, schema::Segment &segment) {
     ArrayRef<int64_t> shape = job.weight->shape;
     const DType from = job.expression.dtype(), to = static_cast<DType>(job.weight->dtype);
-    PanelRun run{job.expression.isQuantized() ? to : from, to, shape[shape.size() - 2], shape.back(), 0, 1};
+    PanelRun run{
+        job.weight->layout, job.expression.isQuantized() ? to : from, to, shape[shape.size() - 2], shape.back(), 0, 1};
     const int64_t matrices = shape.size() == 3 ? shape[0] : 1, total = matrices * run.panelsPerMatrix();
     const int64_t largest = std::max({int64_t{1}, run.outputBytes(), run.numElements() * runtime::SizeOf(from)});
     const int64_t step = std::max<int64_t>(1, kBlockBytes / largest);
@@ -197,6 +205,33 @@ private:
       }
     }
     job.expression.forget();
+  }
+
+  /// Cubin and PTX of each kernel and architecture, as segments.
+  Status writeImages(runtime::PlanWriter &writer, schema::PlanT &plan, const std::vector<KernelImage> &images) {
+    llvm::StringMap<schema::KernelT *> kernels;
+    for (auto &kernel : plan.program->kernels) {
+      kernels[kernel->name] = kernel.get();
+    }
+    for (const KernelImage &image : images) {
+      schema::KernelT *kernel = kernels.lookup(image.kernel);
+      if (!kernel) {
+        continue; // no dispatch names it
+      }
+      for (auto [kind, code] : {std::pair(schema::ImageKind::Cubin, &image.code.cubin),
+                                std::pair(schema::ImageKind::Ptx, &image.code.ptx)}) {
+        RETURN_IF_ERROR(writer.BeginSegment());
+        RETURN_IF_ERROR(writer.Append(std::as_bytes(std::span(*code))));
+        ASSIGN_OR_RETURN(schema::Segment segment, writer.EndSegment());
+        auto entry = std::make_unique<schema::ImageT>();
+        entry->architecture = image.architecture;
+        entry->kind = kind;
+        entry->data = std::make_unique<schema::Segment>(segment);
+        kernel->images.push_back(std::move(entry));
+        kernelBytes += static_cast<int64_t>(code->size());
+      }
+    }
+    return runtime::OkStatus();
   }
 
   Status writeRest(runtime::PlanWriter &writer, schema::PlanT &plan, const std::vector<schema::Segment> &segments,
@@ -227,6 +262,8 @@ private:
     summary.numWeights = jobs.size();
     summary.weightBytes = totalBytes;
     summary.fileBytes = fileBytes;
+    summary.numKernels = plan.target == "cpu" ? 0 : plan.program->kernels.size();
+    summary.kernelBytes = kernelBytes;
     summary.tokenBytes = plan.program->token_arena_bytes;
     summary.tokenBytesWithoutReuse = plan.program->token_bytes_without_reuse;
     summary.rowBytes = plan.program->row_arena_bytes;
@@ -241,7 +278,7 @@ private:
   std::vector<Job> jobs;
   SharedScales scales;
   llvm::StringMap<int64_t> uses; ///< weights that are still to be made of a tensor
-  int64_t totalBytes = 0;
+  int64_t totalBytes = 0, kernelBytes = 0;
 };
 
 } // namespace

@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 
+#include "codegen/cuda/KernelCompiler.h"
 #include "dialects/Nemotron/Checkpoint.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "runtime/base/dtype.h"
@@ -21,6 +22,9 @@ struct PlanFileOptions {
   std::string compilerVersion;
   std::string pipeline; ///< the passes that ran, as text
 
+  /// How the `plan.kernel`s of the module are compiled, if it has any.
+  KernelCompilerOptions kernels;
+
   unsigned numThreads =
       0; ///< that convert and pack, besides the one that reads and the one that writes; 0: one a core, 2 to 8
   /// Called now and then by the thread that writes the plan with the bytes of weights done and in all.
@@ -34,6 +38,7 @@ struct PlanFileSummary {
   int64_t numWeights = 0;
   int64_t weightBytes = 0;
   int64_t fileBytes = 0;
+  int64_t numKernels = 0, kernelBytes = 0;            ///< compiled ones, and their code for all architectures
   int64_t tokenBytes = 0, tokenBytesWithoutReuse = 0; ///< of activations, per token
   int64_t rowBytes = 0, rowBytesWithoutReuse = 0;     ///< per row of logits
   int64_t slotBytes = 0;                              ///< of state, per sequence

@@ -4,6 +4,7 @@
 #include "codegen/WeightExpression.h"
 #include "passes/PlanLiveness.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -26,8 +27,8 @@ std::unique_ptr<schema::WeightT> makeWeight(plan::WeightOp op) {
   weight->name = op.getSymName().str();
   weight->dtype = schemaType(type.getElementType());
   auto layout = dyn_cast_or_null<plan::LayoutAttr>(type.getEncoding());
-  weight->layout =
-      layout && layout.getValue() == plan::Layout::Panel ? schema::Layout::Panel : schema::Layout::RowMajor;
+  static_assert(static_cast<int>(plan::Layout::Fragment) == static_cast<int>(schema::Layout::Fragment));
+  weight->layout = layout ? static_cast<schema::Layout>(layout.getValue()) : schema::Layout::RowMajor;
   weight->shape = type.getShape().vec();
   return weight;
 }
@@ -77,10 +78,36 @@ std::unique_ptr<schema::ParameterT> makeParameter(NamedAttribute attribute) {
   return parameter;
 }
 
+std::unique_ptr<schema::LaunchT> makeLaunch(DictionaryAttr attributes) {
+  auto launch = std::make_unique<schema::LaunchT>();
+  launch->function = attributes.getAs<StringAttr>("function").str();
+  std::string *grid[] = {&launch->grid_x, &launch->grid_y, &launch->grid_z};
+  for (auto [text, expression] : llvm::zip_equal(grid, attributes.getAs<ArrayAttr>("grid"))) {
+    *text = cast<StringAttr>(expression).str();
+  }
+  launch->block_threads = attributes.getAs<IntegerAttr>("block_threads").getInt();
+  launch->shared_bytes = attributes.getAs<IntegerAttr>("shared_bytes").getInt();
+  for (StringRef text : attributes.getAs<ArrayAttr>("arguments").getAsValueRange<StringAttr>()) {
+    auto [source, name] = text.split(' ');
+    auto argument = std::make_unique<schema::LaunchArgumentT>();
+    argument->source = llvm::StringSwitch<schema::LaunchSource>(source)
+                           .Case("input", schema::LaunchSource::Input)
+                           .Case("output", schema::LaunchSource::Output)
+                           .Case("weight", schema::LaunchSource::Weight)
+                           .Case("state", schema::LaunchSource::State)
+                           .Case("parameter", schema::LaunchSource::Parameter)
+                           .Case("scratch", schema::LaunchSource::Scratch)
+                           .Default(schema::LaunchSource::Step);
+    argument->name = name.str();
+    launch->arguments.push_back(std::move(argument));
+  }
+  return launch;
+}
+
 /// Turns ops into entries and symbols and values into their indices.
 class ProgramBuilder {
 public:
-  explicit ProgramBuilder(schema::PlanT &plan) {
+  ProgramBuilder(ModuleOp module, schema::PlanT &plan) : module(module) {
     for (auto [index, weight] : llvm::enumerate(plan.weights)) {
       weights[weight->name] = index;
     }
@@ -114,12 +141,25 @@ private:
         buffer.row_bytes;
   }
 
+  std::unique_ptr<schema::KernelT> makeKernel(StringRef name) {
+    auto kernel = std::make_unique<schema::KernelT>();
+    kernel->name = name.str();
+    for (auto op : module.getOps<plan::KernelOp>()) {
+      if (op.getName() == name) {
+        for (auto launch : op.getLaunches().getAsRange<DictionaryAttr>()) {
+          kernel->launches.push_back(makeLaunch(launch));
+        }
+        kernel->scratch = op.getScratch().value_or("").str();
+      }
+    }
+    return kernel;
+  }
+
   void addDispatch(plan::DispatchOp op) {
     auto dispatch = std::make_unique<schema::DispatchT>();
     auto [kernel, isNew] = kernels.try_emplace(op.getKernel(), program->kernels.size());
     if (isNew) {
-      program->kernels.push_back(std::make_unique<schema::KernelT>());
-      program->kernels.back()->name = op.getKernel().str();
+      program->kernels.push_back(makeKernel(op.getKernel()));
     }
     dispatch->kernel = kernel->second;
     dispatch->layer = op.getLayer() ? static_cast<int32_t>(*op.getLayer()) : -1;
@@ -157,6 +197,7 @@ private:
     }
   }
 
+  ModuleOp module;
   std::unique_ptr<schema::ProgramT> program;
   llvm::StringMap<uint32_t> weights, states, kernels;
   llvm::DenseMap<Operation *, uint32_t> buffers;
@@ -231,7 +272,7 @@ FailureOr<schema::PlanT> buildMetadata(ModuleOp module, const ir::ModelInfo &inf
     uint64_t &end = state.getKind() == ir::StateKind::KvCache ? plan.kv_bytes_per_token : plan.slot_bytes;
     end = std::max<uint64_t>(end, *state.getOffset() + passes::stateBytes(state));
   }
-  plan.program = ProgramBuilder(plan).build(*programs.begin());
+  plan.program = ProgramBuilder(module, plan).build(*programs.begin());
   plan.model = makeModel(info, dtype);
   plan.chat_template = info.chatTemplate;
   plan.generation = makeGeneration(info);

@@ -110,6 +110,10 @@ LogicalResult buildCompilePipeline(OpPassManager &passes, const PipelineOptions 
     return failure();
   }
 
+  // Kernels are made for the types that buffers have in the end.
+  passes.addPass(createPlanNarrowBuffersPass());
+  passes.addPass(createPlanSpecializeKernelsPass());
+
   // Places in memory depend on the final order of dispatches, so they come last; the verifier stands between any
   // mistake above, ours or a plugin's, and the file.
   passes.addPass(createPlanMemoryPass());

@@ -24,6 +24,34 @@ def ConvertNemotronToPlanPass : Pass<"convert-nemotron-to-plan", "::mlir::Module
                     Statistic<"numWeights", "num-weights", "Weights of the plan">];
 }
 
+def PlanNarrowBuffersPass : Pass<"plan-narrow-buffers", "::mlir::ModuleOp"> {
+  let summary = "Store as bf16 what is only read rounded to bf16";
+  let description = [{
+    A buffer of f32 becomes one of bf16 if each dispatch that reads it, or a view of it, rounds it to bf16 first, as products with bf16
+    matrices do, and each that writes it can store bf16. The bits of all results stay the same; its bytes are halved, and kernels may copy it
+    to where they multiply without a detour through registers. The target in `plan.target` knows its kernels; it says nothing for `cpu`.
+
+      %x = plan.buffer "norm" : !plan.buffer<token, 192, f32>          %x = plan.buffer "norm" : !plan.buffer<token, 192, bf16>
+      plan.dispatch "cuda.rms_norm" ... outs(output = %x)         ->   plan.dispatch "cuda.rms_norm" ... outs(output = %x)
+      plan.dispatch "cuda.linear" ins(input = %x) ...                  plan.dispatch "cuda.linear" ins(input = %x) ...
+  }];
+  let dependentDialects = ["::nemotron::plan::PlanDialect"];
+  let statistics = [Statistic<"numNarrowed", "num-narrowed", "Buffers that became bf16">];
+}
+
+def PlanSpecializeKernelsPass : Pass<"plan-specialize-kernels", "::mlir::ModuleOp"> {
+  let summary = "Give each dispatch a kernel that is made for its shapes and types";
+  let description = [{
+    Asks the target in the module's attribute `plan.target` for the kernel of each dispatch. Dispatches that need equal kernels share one
+    `plan.kernel`. Does nothing for a target whose kernels are fixed, such as `cpu`, nor to a dispatch whose `plan.kernel` is there already.
+
+      plan.dispatch "cuda.relu2" ins(...)   ->   plan.kernel "cuda.relu2.f32_192" body "elementwise" config "..." launches [...]
+                                                 plan.dispatch "cuda.relu2.f32_192" ins(...)
+  }];
+  let dependentDialects = ["::nemotron::plan::PlanDialect"];
+  let statistics = [Statistic<"numKernels", "num-kernels", "Kernels that were made">];
+}
+
 def PlanMemoryPass : Pass<"plan-memory", "::mlir::ModuleOp"> {
   let summary = "Give buffers and states of a program their places in memory";
   let description = [{
@@ -51,7 +79,7 @@ def VerifyPlanPass : Pass<"verify-plan", "::mlir::ModuleOp"> {
   let description = [{
     Stands last in the pipeline and changes nothing. Errors are: an op of the model that is left outside the regions of
     `plan.weight`s (declarations of the weights that these read may stay); not exactly one program; a layout that is not the last thing
-    done to a weight; a buffer or state without a place or outside of its arena; a read of a buffer that no dispatch before has
+    done to a weight; a dispatch without its `plan.kernel`, where a target specialises them, or two of one name; a buffer or state without a place or outside of its arena; a read of a buffer that no dispatch before has
     written; two buffers that are live at once, or two states, that share memory.
   }];
 }

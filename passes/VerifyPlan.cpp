@@ -3,6 +3,7 @@
 
 #include "passes/PlanLiveness.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 
@@ -38,7 +39,8 @@ LogicalResult verifyDisjoint(SmallVectorImpl<Range> &ranges, StringRef what) {
 struct VerifyPlanPass : public impl::VerifyPlanPassBase<VerifyPlanPass> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    if (failed(verifyOps(module)) || failed(verifyWeights(module)) || failed(verifyStates(module))) {
+    if (failed(verifyOps(module)) || failed(verifyKernels(module)) || failed(verifyWeights(module)) ||
+        failed(verifyStates(module))) {
       return signalPassFailure();
     }
     for (auto program : module.getOps<plan::ProgramOp>()) {
@@ -53,7 +55,7 @@ private:
   LogicalResult verifyOps(ModuleOp module) {
     size_t numPrograms = 0;
     for (Operation &op : *module.getBody()) {
-      if (!isa<ir::WeightDeclOp, plan::WeightOp, plan::StateOp, plan::ProgramOp>(op)) {
+      if (!isa<ir::WeightDeclOp, plan::WeightOp, plan::StateOp, plan::KernelOp, plan::ProgramOp>(op)) {
         return op.emitError() << "'" << op.getName() << "' is left after the conversion to a plan";
       }
       numPrograms += isa<plan::ProgramOp>(op);
@@ -62,6 +64,24 @@ private:
       return module.emitError() << "has " << numPrograms << " programs, expected one";
     }
     return success();
+  }
+
+  /// All dispatches have a `plan.kernel`, or none has: a target's kernels are compiled for the plan or are fixed.
+  LogicalResult verifyKernels(ModuleOp module) {
+    llvm::StringSet<> names;
+    for (auto kernel : module.getOps<plan::KernelOp>()) {
+      if (!names.insert(kernel.getName()).second) {
+        return kernel.emitOpError() << "has the name of an earlier one, '" << kernel.getName() << "'";
+      }
+    }
+    WalkResult result = module.walk([&](plan::DispatchOp dispatch) {
+      if (!names.empty() && !names.contains(dispatch.getKernel())) {
+        dispatch.emitOpError() << "has no plan.kernel '" << dispatch.getKernel() << "'";
+        return WalkResult::interrupt();
+      }
+      return WalkResult::advance();
+    });
+    return failure(result.wasInterrupted());
   }
 
   LogicalResult verifyWeights(ModuleOp module) {

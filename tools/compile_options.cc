@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cmath>
+#include <sstream>
 #include <string_view>
 
 #include "tools/console.h"
@@ -53,7 +54,9 @@ void AddFlags(CLI::App& app, CompileOptions& options, Texts& texts, uint64_t& sh
       ->capture_default_str();
   app.add_flag("--bf16-rope-frequencies", options.bf16_rope_frequencies,
                "round rotary frequencies to BF16, as a model cast to BF16 as a whole has them");
-  app.add_option("--target", options.target, "device that the plan is for: cpu")->capture_default_str();
+  app.add_option("--target", options.target,
+                 "what the plan is for: cpu, or GPU architectures, e.g. sm_90a or sm_80,sm_89,sm_90a")
+      ->capture_default_str();
   app.add_option("-t,--threads", options.threads, "that convert and pack weights; 0: one a core, 2 to 8")
       ->check(CLI::Range(0, 256))
       ->capture_default_str();
@@ -108,6 +111,12 @@ void AddFlags(CLI::App& app, CompileOptions& options, Texts& texts, uint64_t& sh
       ->allow_extra_args(false)
       ->group(compiler);
 
+  const char* const kernels = "GPU kernels (docs/cuda.md)";
+  app.add_option("--dump-kernels", options.dump_kernels, "folder to write the kernels' CUDA C++ to")->group(kernels);
+  app.add_option("--kernel-cache", options.kernel_cache,
+                 "folder of compiled kernels, or off; by default nemotron/kernels in the user's cache")
+      ->group(kernels);
+
   const char* const random = "Random models";
   app.add_option("--random-weights", options.random_weights, "config.json of a model to make up, instead of CHECKPOINT")
       ->group(random);
@@ -160,6 +169,20 @@ std::string ReadTexts(const Texts& texts, CompileOptions* options) {
   }
   if (texts.activations != "auto") {
     options->split_inputs = texts.activations == "bf16x2";
+  }
+  if (options->target.starts_with("sm_")) {
+    std::istringstream list(options->target);
+    for (std::string name; std::getline(list, name, ',');) {
+      const bool is_number = name.size() > 3 && name.starts_with("sm_") &&
+                             name.find_first_not_of("0123456789", 3) >= name.size() - (name.ends_with('a') ? 1 : 0);
+      if (!is_number) {
+        return fmt::format("--target {}: expected cpu, or architectures such as sm_80,sm_90a", options->target);
+      }
+      options->architectures.push_back(name);
+    }
+  }
+  if (options->architectures.empty() && (!options->dump_kernels.empty() || options->kernel_cache.has_value())) {
+    return "--dump-kernels and --kernel-cache go with GPU targets, e.g. --target sm_90a";
   }
   for (const std::string& insertion : texts.insertions) {
     const size_t colon = insertion.find(':');

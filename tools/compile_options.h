@@ -36,7 +36,13 @@ struct CompileOptions {
   int64_t calibration_window = 512;               ///< tokens
   int64_t calibration_tokens = int64_t{1} << 16;  ///< of the text, at most
 
-  std::string target = "cpu";
+  std::string target = "cpu";               ///< as given: "cpu", or "sm_90a" and the like, comma between
+  std::vector<std::string> architectures;   ///< of GPUs; empty for the CPU
+  std::string dump_kernels;                 ///< folder for the sources of GPU kernels; empty: nowhere
+  std::optional<std::string> kernel_cache;  ///< folder; "off": none; absent: the user's cache
+
+  /// Name of the `plan::Target`.
+  std::string target_name() const { return architectures.empty() ? target : "cuda"; }
   int threads = 0;
 
   std::string pass_pipeline;                      ///< empty: the usual one

@@ -78,7 +78,8 @@ class Summarizer {
             .states.push_back({WithoutLayer(state.name()->string_view(), dispatch.layer()), Name(state.dtype())});
       } else if (argument->kind() == schema::ArgumentKind::Weight) {
         const schema::Weight& weight = *plan_.weights()->Get(argument->index());
-        const bool is_table = plan_.program()->kernels()->Get(dispatch.kernel())->name()->str() == "cpu.embedding";
+        const bool is_table =
+            KernelOp(plan_.program()->kernels()->Get(dispatch.kernel())->name()->string_view()) == "embedding";
         const bool is_scale = argument->name()->string_view().ends_with("_scale");  // of groups, in panels
         if ((weight.layout() == schema::Layout::Panel && !is_scale) || is_table) {
           AddMatrix(dispatch, *argument, weight, is_table);

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@
 #include "runtime/engine/profiler.h"
 #include "runtime/plan/cost.h"
 #include "tools/console.h"
+#include "tools/gpu_prediction.h"
 #include "tools/parse_flags.h"
 #include "tools/profile_report.h"
 
@@ -43,6 +45,7 @@ struct Options {
   int64_t chunk = 512;
   uint64_t memory_limit = 0;
   uint64_t seed = 1;
+  std::string predict;  // a GPU; empty: measure
   bool json = false, no_peak = false, profile = false;
 };
 
@@ -312,11 +315,70 @@ std::vector<Test> MakeTests(const Options& options) {
   return tests;
 }
 
-int Measure(const Options& options) {
-  const std::vector<Test> tests = MakeTests(options);
-  if (tests.empty()) {
-    return PrintError(kTool, "nothing to measure: both -p and -n are 0", kExitUsage);
+/// Bytes on the device: weights, states and keys and values of the test's sequences, activations of its largest step.
+int64_t MemoryNeeded(const Plan& plan, const Test& test, int64_t chunk) {
+  const schema::Plan& root = plan.root();
+  const int64_t tokens = test.num_sequences * (test.depth + test.num_tokens);
+  const int64_t step_tokens = std::min(chunk, test.Shape().num_tokens);
+  return plan.weight_bytes() + test.num_sequences * static_cast<int64_t>(root.slot_bytes()) +
+         tokens * static_cast<int64_t>(root.kv_bytes_per_token()) +
+         step_tokens * static_cast<int64_t>(root.program()->token_arena_bytes()) +
+         test.num_sequences * static_cast<int64_t>(root.program()->row_arena_bytes());
+}
+
+/// What the plan would do on a GPU that is not here.
+int Predict(const Options& options, std::span<const Test> tests) {
+  const auto gpu = FindGpu(options.predict);
+  if (!gpu.ok()) {
+    return PrintError(kTool, "--predict: " + gpu.status().message(), kExitUsage);
   }
+  const auto plan = Plan::Load(options.plan);
+  if (!plan.ok()) {
+    return PrintError(kTool, plan.status());
+  }
+  const PredictionAssumptions assumptions;
+  nlohmann::json results = nlohmann::json::array();
+  constexpr const char* kRow = "| {:<14} | {:>10} | {:>10} | {:>8} | {:>9} | {:>9} | {:>10} |\n";
+  if (!options.json) {
+    fmt::print("{}\n", DescribeModel(*gpu, assumptions));
+    fmt::print(fmt::runtime(kRow), "test", "tokens/s", "ms a step", "launches", "memory", "tensor", "needs");
+  }
+  for (const Test& test : tests) {
+    const auto step = PredictStep(**plan, test.Shape(), *gpu, assumptions);
+    if (!step.ok()) {
+      return PrintError(kTool, step.status());
+    }
+    const double rate = static_cast<double>(test.Shape().num_tokens) / step->seconds;
+    const int64_t needed = MemoryNeeded(**plan, test, options.chunk);
+    if (options.json) {
+      results.push_back({{"test", test.Name()},
+                         {"tokens_per_second", rate},
+                         {"seconds_per_step", step->seconds},
+                         {"launches", step->launches},
+                         {"memory_bound_seconds", step->memory_bound_seconds},
+                         {"tensor_bound_seconds", step->tensor_bound_seconds},
+                         {"bytes", step->cost.bytes()},
+                         {"flops", step->cost.flops},
+                         {"memory_needed", needed},
+                         {"fits", static_cast<double>(needed) <= gpu->memory_bytes}});
+      continue;
+    }
+    fmt::print(fmt::runtime(kRow), test.Name(), fmt::format("{:.0f}", rate), fmt::format("{:.3f}", step->seconds * 1e3),
+               step->launches, Percent(step->memory_bound_seconds / step->seconds),
+               Percent(step->tensor_bound_seconds / step->seconds),
+               fmt::format("{}{}", FormatBytes(needed), static_cast<double>(needed) > gpu->memory_bytes ? "!" : ""));
+  }
+  if (options.json) {
+    const nlohmann::json report = {{"plan", options.plan},
+                                   {"gpu", gpu->product},
+                                   {"model", DescribeModel(*gpu, assumptions)},
+                                   {"results", std::move(results)}};
+    fmt::print("{}\n", report.dump(2));
+  }
+  return kExitOk;
+}
+
+int Measure(const Options& options, std::span<const Test> tests) {
   const std::atomic<bool>& interrupted = CatchInterrupts();
   const auto plan = Plan::Load(options.plan);
   if (!plan.ok()) {
@@ -389,7 +451,7 @@ int Measure(const Options& options) {
                                    {"dtype", DTypeName(static_cast<DType>(model.dtype()))},
                                    {"num_parameters", model.num_parameters()},
                                    {"weight_bytes", (*plan)->weight_bytes()},
-                                   {"device", "cpu"},
+                                   {"device", (*engine)->device_name()},
                                    {"threads", (*engine)->num_threads()},
                                    {"read_bytes_per_second", best.read_bytes_per_second},
                                    {"bf16_flops_per_second", best.bf16_flops},
@@ -416,6 +478,7 @@ Examples:
   nemotron-bench m.plan -p 0 -d 0,4096,16384     generation at depth
   nemotron-bench m.plan -p 0 --profile           where the time of generation goes, kernel by kernel
   nemotron-bench m.plan -p 0 -b 1,4,16 --json    several sequences at once, as JSON
+  nemotron-bench gpu.plan --predict h100         a model of an H100, not a measurement; ! does not fit its memory
 
 Exit codes: 0 done, 1 failure, 2 wrong flags, 3 a plan that cannot be used, 4 not enough memory, 130 Ctrl-C.)");
   const auto list = [&](const char* name, std::vector<int64_t>& values, const char* text, int64_t minimum) {
@@ -444,11 +507,18 @@ Exit codes: 0 done, 1 failure, 2 wrong flags, 3 a plan that cannot be used, 4 no
   app.add_option("--seed", options.seed, "of the random tokens")->capture_default_str();
   app.add_flag("--no-peak", options.no_peak, "do not measure the machine");
   app.add_flag("--profile", options.profile, "time, bytes and flops of each kernel, in a table a test");
+  app.add_option("--predict", options.predict,
+                 "GPU that is not here: what its published figures let expect of a plan for GPUs (a100, l40s, rtx4090, "
+                 "h100, h200, b200, rtx5090)");
   app.add_flag("--json", options.json, "print JSON");
   if (const std::optional<int> code = ParseFlags(app, argc, argv, kTool)) {
     return *code;
   }
-  return Measure(options);
+  const std::vector<Test> tests = MakeTests(options);
+  if (tests.empty()) {
+    return PrintError(kTool, "nothing to measure: both -p and -n are 0", kExitUsage);
+  }
+  return options.predict.empty() ? Measure(options, tests) : Predict(options, tests);
 }
 
 }  // namespace

@@ -114,7 +114,7 @@ static std::optional<int> buildPipeline(PassManager &manager, const CompileOptio
     static_cast<OpPassManager &>(manager) = std::move(*parsed);
   } else {
     passes::PipelineOptions pipeline;
-    pipeline.target = options.target;
+    pipeline.target = options.target_name();
     pipeline.insertions = options.insertions;
     pipeline.recipe = options.quantize;
     pipeline.kvCache = quantizesCache(options) ? "e4m3" : "";
@@ -182,6 +182,8 @@ static void printSummary(const CompileOptions &options, const ir::ModelInfo &inf
                               {"num_weights", plan.numWeights},
                               {"weight_bytes", plan.weightBytes},
                               {"file_bytes", plan.fileBytes},
+                              {"num_kernels", plan.numKernels},
+                              {"kernel_bytes", plan.kernelBytes},
                               {"workspace_bytes_per_token", plan.tokenBytes},
                               {"workspace_bytes_per_token_without_reuse", plan.tokenBytesWithoutReuse},
                               {"workspace_bytes_per_row", plan.rowBytes},
@@ -201,6 +203,9 @@ static void printSummary(const CompileOptions &options, const ir::ModelInfo &inf
              formatBytes(plan.tokenBytesWithoutReuse), formatBytes(plan.rowBytes));
   fmt::print("  state      {} a sequence, {} of KV cache a token\n", formatBytes(plan.slotBytes),
              formatBytes(plan.kvBytesPerToken));
+  if (plan.numKernels > 0) {
+    fmt::print("  kernels    {} compiled, {} of code\n", plan.numKernels, formatBytes(plan.kernelBytes));
+  }
   fmt::print("wrote {}: {} in {:.1f} s, {:.0f} MB/s\n", options.output, formatBytes(plan.fileBytes), seconds,
              rate / 1e6);
 }
@@ -268,6 +273,17 @@ static LogicalResult addScales(frontends::ImportedModel &model, const CompileOpt
   return tools::applyCalibration(*model.module, *calibration);
 }
 
+/// The folder of compiled kernels: that of the flag, or one where the user's caches lie; empty if there is none.
+static std::string kernelCache(const CompileOptions &options) {
+  if (options.kernel_cache.has_value()) {
+    return *options.kernel_cache == "off" ? "" : *options.kernel_cache;
+  }
+  const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
+  return cache && *cache ? std::string(cache) + "/nemotron/kernels"
+         : home && *home ? std::string(home) + "/.cache/nemotron/kernels"
+                         : "";
+}
+
 static int writePlan(ModuleOp module, frontends::ImportedModel &model, const CompileOptions &options,
                      const std::string &pipeline, std::chrono::steady_clock::time_point start) {
   codegen::PlanFileOptions file;
@@ -281,6 +297,20 @@ static int writePlan(ModuleOp module, frontends::ImportedModel &model, const Com
     file.progress = [&](int64_t done, int64_t total) { bar.Update(done, total); };
   }
   file.cancelled = &cancelled;
+  file.kernels.architectures = options.architectures;
+  file.kernels.dumpDirectory = options.dump_kernels;
+  file.kernels.cacheDirectory = kernelCache(options);
+  file.kernels.numThreads = options.threads;
+  file.kernels.cancelled = &cancelled;
+  tools::ProgressBar kernelBar("compiling kernels", tools::ProgressBar::Unit::kItems);
+  if (!options.quiet) {
+    file.kernels.progress = [&](int64_t done, int64_t total) {
+      kernelBar.Update(done, total);
+      if (done == total) {
+        kernelBar.Finish();
+      }
+    };
+  }
   catchSignals();
   auto writeStart = std::chrono::steady_clock::now();
   FailureOr<codegen::PlanFileSummary> summary = codegen::writePlanFile(module, *model.weights, model.info, file);
@@ -354,8 +384,8 @@ int main(int argc, char **argv) {
   if (std::optional<int> code = registerAll(options, argv[0])) {
     return *code;
   }
-  if (options.pass_pipeline.empty() && !plan::TargetRegistry::lookup(options.target)) {
-    return fail("--target " + options.target + ": expected one of: " + llvm::join(plan::TargetRegistry::names(), ", "),
+  if (options.pass_pipeline.empty() && options.architectures.empty() && options.target != "cpu") {
+    return fail("--target " + options.target + ": expected cpu, or architectures such as sm_80,sm_90a",
                 tools::kExitUsage);
   }
   DialectRegistry registry;

@@ -18,6 +18,7 @@
 #include "runtime/plan/cost.h"
 #include "runtime/plan/plan.h"
 #include "tools/console.h"
+#include "tools/inspect_kernels.h"
 #include "tools/inspect_layers.h"
 #include "tools/parse_flags.h"
 
@@ -367,24 +368,26 @@ json ToJson(const Plan& plan) {
 
 int Main(int argc, char** argv) {
   std::string path;
-  bool as_json = false, verify = false, layers = false, program = false, weights = false;
+  bool as_json = false, verify = false, kernels = false, layers = false, program = false, weights = false;
   CLI::App app("Prints what a plan file holds.", kTool);
   app.footer(R"(Every offset, size and index is checked before anything is printed.
 
 Examples:
   nemotron-inspect m.plan                      header, model, memory by kind, kernels, provenance
   nemotron-inspect m.plan --layers             types and scales of each layer's matrices and states
+  nemotron-inspect m.plan --kernels            of a plan for GPUs: registers, spills, occupancy, machine code
   nemotron-inspect m.plan --program --weights  each dispatch with its arguments, each weight
   nemotron-inspect m.plan --verify             compare the checksums of all weights, too
   nemotron-inspect m.plan --json | jq .memory
 
 Exit codes: 0 sound, 2 wrong flags, 3 missing, damaged or of another kind.)");
   app.add_option("PLAN", path, "plan file")->required();
+  app.add_flag("--kernels", kernels, "print what the kernels of a plan for target cuda take, and their machine code");
   app.add_flag("--layers", layers, "print the types of each layer");
   app.add_flag("--program", program, "print all dispatches");
   app.add_flag("--weights", weights, "print all weights");
   app.add_flag("--verify", verify, "compare all checksums");
-  app.add_flag("--json", as_json, "print everything as JSON");
+  app.add_flag("--json", as_json, "print everything as JSON; kernels only with --kernels");
   if (const std::optional<int> code = ParseFlags(app, argc, argv, kTool)) {
     return *code;
   }
@@ -392,11 +395,26 @@ Exit codes: 0 sound, 2 wrong flags, 3 missing, damaged or of another kind.)");
   if (!plan.ok()) {
     return PrintError(kTool, plan.status());
   }
+  std::vector<LaunchReport> launches;
+  if (kernels) {
+    StatusOr<std::vector<LaunchReport>> inspected = InspectKernels(**plan);
+    if (!inspected.ok()) {
+      return PrintError(kTool, std::move(inspected).status().WithContext(fmt::format("in '{}'", path)));
+    }
+    launches = *std::move(inspected);
+  }
   if (as_json) {
+    json report = ToJson(**plan);
+    if (kernels) {
+      report["kernels"] = KernelsJson(launches);
+    }
     // Texts of the plan may be anything; what is not UTF-8 is replaced.
-    fmt::print("{}\n", ToJson(**plan).dump(2, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", report.dump(2, ' ', false, json::error_handler_t::replace));
   } else {
     PrintSummary(**plan);
+    if (kernels) {
+      PrintKernels(launches);
+    }
     if (layers) {
       PrintLayers(SummarizeLayers((*plan)->root()));
     }

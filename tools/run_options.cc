@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/cpu/cpu_info.h"
+#include "runtime/engine/device.h"
 #include "runtime/engine/sampler.h"
 
 namespace nemotron::tools {
@@ -36,6 +37,8 @@ memory or context; 130 Ctrl-C (what was generated until then has been printed).)
 
 /// CLI::Range, without its limits in --help.
 CLI::Validator Between(int64_t minimum, int64_t maximum) { return CLI::Range(minimum, maximum).description(""); }
+
+std::string CheckDevice(const std::string& name) { return runtime::CheckDeviceName(name).message(); }
 
 }  // namespace
 
@@ -116,8 +119,8 @@ void AddFlags(CLI::App& app, RunOptions& options) {
   app.add_option("--memory-limit", options.memory_limit, "most memory to use, e.g. 8G; 0: what is available")
       ->transform(CLI::AsSizeValue(false).description(""))
       ->group(resources);
-  app.add_option("--device", options.device, "auto or cpu")
-      ->check(CLI::IsMember({"auto", "cpu"}).description(""))
+  app.add_option("--device", options.device, "cpu, cuda, cuda:N for GPU N; auto: what the plan is for")
+      ->check(CLI::Validator(CheckDevice, ""))
       ->capture_default_str()
       ->group(resources);
   const std::span<const std::string_view> isas = runtime::cpu::IsaNames();

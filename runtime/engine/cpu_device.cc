@@ -14,6 +14,8 @@
 #include "runtime/cpu/kernel.h"
 #include "runtime/engine/cpu_arguments.h"
 #include "runtime/engine/cpu_tap.h"
+#include "runtime/engine/memory.h"
+#include "runtime/engine/prefetch.h"
 #include "runtime/engine/profiler.h"
 #include "runtime/plan/find.h"
 #include "runtime/plan/format.h"
@@ -82,6 +84,10 @@ class CpuProgram final : public DeviceProgram {
   }
 
   void SetProfiler(StepProfiler* profiler) override { profiler_ = profiler; }
+
+  Status LoadWeights(const std::function<void(int64_t, int64_t)>& progress) override {
+    return PrefetchWeights(plan_, progress);
+  }
 
   int64_t workspace_bytes() const override { return token_arena_bytes_ + row_arena_bytes_ + scratch_bytes_; }
 
@@ -155,6 +161,8 @@ class CpuProgram final : public DeviceProgram {
 
 }  // namespace
 
+StatusOr<int64_t> CpuDevice::AvailableBytes() const { return AvailableMemoryBytes(); }
+
 StatusOr<DeviceMemory> CpuDevice::Allocate(int64_t size_bytes) {
   void* data = mmap(nullptr, static_cast<size_t>(size_bytes), PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -216,13 +224,6 @@ StatusOr<std::unique_ptr<DeviceProgram>> CpuDevice::Prepare(const Plan& plan, co
     prepared->Add(std::move(ready).value());
   }
   return std::unique_ptr<DeviceProgram>(std::move(prepared));
-}
-
-StatusOr<std::unique_ptr<Device>> CreateDevice(const std::string& name, int num_threads, bool pin_threads) {
-  if (name != "auto" && name != "cpu") {
-    return InvalidArgument("there is no device '{}', expected 'auto' or 'cpu'", name);
-  }
-  return std::unique_ptr<Device>(std::make_unique<CpuDevice>(num_threads, pin_threads));
 }
 
 }  // namespace nemotron::runtime

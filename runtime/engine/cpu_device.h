@@ -19,6 +19,7 @@ class CpuDevice final : public Device {
 
   std::string_view name() const override { return "cpu"; }
   int num_threads() const override { return num_threads_; }
+  StatusOr<int64_t> AvailableBytes() const override;
   StatusOr<DeviceMemory> Allocate(int64_t size_bytes) override;
   void Free(std::byte* data, int64_t size_bytes) override;
   Status Zero(std::byte* target, int64_t size_bytes) override;

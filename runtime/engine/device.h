@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -46,6 +47,11 @@ struct DeviceStep {
 class DeviceProgram {
  public:
   virtual ~DeviceProgram() = default;
+
+  /// Brings the weights to where the kernels read them. Calls `progress`, which may be empty, on this thread with bytes
+  /// that are there and bytes in all; the last call has both equal. kUnavailable if the disk does not give the bytes
+  /// any more, kResourceExhausted if the device has no room.
+  virtual Status LoadWeights(const std::function<void(int64_t done, int64_t total)>& progress) = 0;
 
   /// Bytes of activations and scratch that `AllocateWorkspace` will take.
   virtual int64_t workspace_bytes() const = 0;
@@ -96,10 +102,12 @@ class Device {
  public:
   virtual ~Device() = default;
 
-  virtual std::string_view name() const = 0;  ///< "cpu"
+  virtual std::string_view name() const = 0;  ///< "cpu" or "cuda"
   /// Host threads that work on a step.
   virtual int num_threads() const = 0;
 
+  /// Bytes of its memory that this process can still take.
+  virtual StatusOr<int64_t> AvailableBytes() const = 0;
   /// Zero-filled memory, aligned to 4096 bytes. kResourceExhausted if there is none.
   virtual StatusOr<DeviceMemory> Allocate(int64_t size_bytes) = 0;
   virtual void Free(std::byte* data, int64_t size_bytes) = 0;
@@ -120,9 +128,14 @@ inline DeviceMemory::~DeviceMemory() {
   }
 }
 
-/// The device called `name` ("auto" or "cpu"). `num_threads` 0: the cores that this process may use; `pin_threads`:
-/// each on a core of its own. kInvalidArgument for other names.
-StatusOr<std::unique_ptr<Device>> CreateDevice(const std::string& name, int num_threads, bool pin_threads);
+/// kInvalidArgument unless `name` is one that a device may have: "auto", "cpu", "cuda" or "cuda:N".
+Status CheckDeviceName(std::string_view name);
+
+/// The device called `name`: "cpu", "cuda", "cuda:N" for GPU N, or "auto", the one that a plan for `target` runs on.
+/// `num_threads` 0: the cores that this process may use; `pin_threads`: each on a core of its own. kInvalidArgument for
+/// other names, and for a device that cannot run such a plan; kUnavailable if there is no GPU.
+StatusOr<std::unique_ptr<Device>> CreateDevice(const std::string& name, std::string_view target, int num_threads,
+                                               bool pin_threads);
 
 }  // namespace nemotron::runtime
 

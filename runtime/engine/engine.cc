@@ -6,7 +6,6 @@
 
 #include "runtime/engine/device.h"
 #include "runtime/engine/memory.h"
-#include "runtime/engine/prefetch.h"
 #include "runtime/engine/sequence.h"
 #include "runtime/engine/session_file.h"
 #include "runtime/engine/step_builder.h"
@@ -25,9 +24,13 @@ struct Prepared {
 StatusOr<Prepared> PrepareEngine(const Plan& plan, const EngineOptions& options) {
   Prepared prepared;
   ASSIGN_OR_RETURN(prepared.limits, ResolveLimits(options));
-  ASSIGN_OR_RETURN(prepared.device, CreateDevice(options.device, options.num_threads, options.pin_threads));
+  ASSIGN_OR_RETURN(prepared.device, CreateDevice(options.device, plan.root().target()->string_view(),
+                                                 options.num_threads, options.pin_threads));
   ASSIGN_OR_RETURN(prepared.program, prepared.device->Prepare(plan, prepared.limits));
-  const int64_t available = options.memory_limit_bytes != 0 ? options.memory_limit_bytes : AvailableMemoryBytes();
+  int64_t available = options.memory_limit_bytes;
+  if (available == 0) {
+    ASSIGN_OR_RETURN(available, prepared.device->AvailableBytes());
+  }
   ASSIGN_OR_RETURN(prepared.memory,
                    FitMemory(plan, options, prepared.limits, prepared.program->workspace_bytes(), available));
   return prepared;
@@ -94,7 +97,7 @@ StatusOr<std::unique_ptr<Engine>> Engine::Load(std::shared_ptr<const Plan> plan,
     ASSIGN_OR_RETURN(impl->tokenizer, LoadTokenizer(*impl->plan));
   }
   // Before threads are pinned: the readers may run anywhere.
-  RETURN_IF_ERROR(PrefetchWeights(*impl->plan, options.load_progress));
+  RETURN_IF_ERROR(impl->program->LoadWeights(options.load_progress));
   RETURN_IF_ERROR(impl->program->AllocateWorkspace());
   SequenceTable::Geometry geometry;
   geometry.max_sequences = impl->limits.max_sequences;
@@ -113,6 +116,7 @@ const MemoryReport& Engine::memory() const { return impl_->memory; }
 const Tokenizer* Engine::tokenizer() const { return impl_->tokenizer.get(); }
 int64_t Engine::vocab_size() const { return impl_->vocab_size; }
 int Engine::num_threads() const { return impl_->device->num_threads(); }
+std::string_view Engine::device_name() const { return impl_->device->name(); }
 int64_t Engine::max_tokens_per_step() const { return impl_->limits.max_tokens; }
 int64_t Engine::max_rows_per_step() const { return impl_->limits.max_rows; }
 int64_t Engine::free_slots() const { return impl_->sequences.num_free_slots(); }

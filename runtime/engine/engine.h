@@ -19,7 +19,7 @@ class StepProfiler;
 
 /// How much room an engine makes. Zero means: choose from the plan and the machine.
 struct EngineOptions {
-  std::string device = "auto";      ///< "auto" or "cpu"
+  std::string device = "auto";      ///< "auto", "cpu", "cuda" or "cuda:N"
   int num_threads = 0;              ///< 0: cores this process may use, or fewer if there is a CPU quota
   bool pin_threads = false;         ///< bind each to a core, that which calls Load too, until the engine goes
   int64_t max_sequences = 8;        ///< slots
@@ -80,6 +80,8 @@ class Engine {
   const Tokenizer* tokenizer() const;
   int64_t vocab_size() const;
   int num_threads() const;
+  /// "cpu" or "cuda".
+  std::string_view device_name() const;
   int64_t max_tokens_per_step() const;
   int64_t max_rows_per_step() const;
 

@@ -71,8 +71,11 @@ void HashDispatch(const schema::Program& program, const schema::Dispatch& dispat
   }
 }
 
-/// What lies together in a page of the KV cache, panel of 16 tokens after panel: the keys of a head, or 16 dimensions
-/// of its values (runtime/cpu/kernels/attention.cc).
+bool IsForCpu(const Plan& plan) { return plan.root().target()->string_view() == "cpu"; }
+
+/// What lies together in a page of the KV cache. On the CPU, panel of 16 tokens after panel: the keys of a head, or 16
+/// dimensions of its values (runtime/cpu/kernels/attention.cc). On a GPU, token after token: the keys or the values of
+/// a head (codegen/cuda/kernels/attention.cuh).
 struct CachePlane {
   int64_t offset;       ///< bytes from the start of a page
   int64_t token_bytes;  ///< of one token
@@ -95,9 +98,19 @@ std::vector<CachePlane> CachePlanes(const Plan& plan, int64_t page_tokens) {
       }
     };
     add(num_heads, head_panels * panel_bytes);
-    add(num_heads * head_panels, panel_bytes);
+    if (IsForCpu(plan)) {
+      add(num_heads * head_panels, panel_bytes);
+    } else {
+      add(num_heads, head_panels * panel_bytes);
+    }
   }
   return planes;
+}
+
+/// Tokens whose keys and values are saved: on the CPU whole panels, of which the kernel clears one when it begins it,
+/// so that the last one ends with zeros.
+int64_t SavedTokens(const Plan& plan, int64_t num_tokens) {
+  return IsForCpu(plan) ? RoundUpToPanels(num_tokens) : num_tokens;
 }
 
 int64_t CacheBytesPerToken(const Plan& plan) {
@@ -108,15 +121,14 @@ int64_t CacheBytesPerToken(const Plan& plan) {
   return bytes;
 }
 
-/// Calls `visit(page_address, bytes)` for the used part of every plane of every page, in the order of the file. The
-/// kernel clears a panel of tokens when it begins it, so the last one ends with zeros.
+/// Calls `visit(page_address, bytes)` for the used part of every plane of every page, in the order of the file.
 template <typename Visitor>
 Status ForEachCacheRun(const Plan& plan, const SequenceTable::Geometry& geometry, const Sequence& sequence,
                        int64_t num_tokens, const Visitor& visit) {
   for (const CachePlane& plane : CachePlanes(plan, geometry.page_tokens)) {
     for (size_t page = 0; page < sequence.pages.size(); ++page) {
       const int64_t first = static_cast<int64_t>(page) * geometry.page_tokens;
-      const int64_t count = std::min(geometry.page_tokens, RoundUpToPanels(num_tokens) - first);
+      const int64_t count = std::min(geometry.page_tokens, SavedTokens(plan, num_tokens) - first);
       if (count <= 0) {
         break;
       }
@@ -224,7 +236,7 @@ StatusOr<SessionFile> SessionFile::Open(const Plan& plan, const std::string& pat
   const auto cache_bytes_per_token = static_cast<uint64_t>(CacheBytesPerToken(plan));
   if (header.num_tokens > kMaxTokens || header.slot_bytes != plan.root().slot_bytes() ||
       header.cache_bytes !=
-          static_cast<uint64_t>(RoundUpToPanels(static_cast<int64_t>(header.num_tokens))) * cache_bytes_per_token) {
+          static_cast<uint64_t>(SavedTokens(plan, static_cast<int64_t>(header.num_tokens))) * cache_bytes_per_token) {
     return DataLoss(
         "session '{}' says {} tokens, {} bytes of state and {} of cache, expected {} of state and {} of cache "
         "a token, in panels of 16",

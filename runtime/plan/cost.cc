@@ -23,7 +23,7 @@ double Product(const flatbuffers::Vector<int64_t>& shape) {
 
 double ElementBytes(schema::DType dtype) { return static_cast<double>(SizeOf(static_cast<DType>(dtype))); }
 
-bool IsExperts(std::string_view kernel) { return kernel == "cpu.moe_experts" || kernel == "cpu.scaled_moe_experts"; }
+bool IsExperts(std::string_view op) { return op == "moe_experts" || op == "scaled_moe_experts"; }
 
 /// One dispatch with the plan around it. All that is known of what kernels compute and move is here.
 class DispatchCost {
@@ -49,7 +49,9 @@ class DispatchCost {
     return cost;
   }
 
-  std::string_view kernel() const { return plan_.program()->kernels()->Get(dispatch_.kernel())->name()->string_view(); }
+  std::string_view op() const {
+    return KernelOp(plan_.program()->kernels()->Get(dispatch_.kernel())->name()->string_view());
+  }
   const schema::Weight* WeightOf(std::string_view name) const {
     const schema::Argument* argument = FindArgument(dispatch_, ArgumentKind::Weight, name);
     return argument == nullptr ? nullptr : plan_.weights()->Get(argument->index());
@@ -61,18 +63,18 @@ class DispatchCost {
 
  private:
   double Flops() const {
-    if (kernel() == "cpu.linear" || kernel() == "cpu.scaled_matmul" || kernel() == "cpu.moe_route") {
+    if (op() == "linear" || op() == "scaled_matmul" || op() == "moe_route") {
       const schema::Weight* weight = WeightOf("weight");
       return weight == nullptr ? 0 : 2 * Product(*weight->shape()) * InputUnits();
     }
-    if (IsExperts(kernel())) {
+    if (IsExperts(op())) {
       const schema::Weight* up = WeightOf("up");
       return up == nullptr ? 0 : 2 * 2 * Product(*up->shape()) * PickedShare(*up) * InputUnits();
     }
-    if (kernel() == "cpu.attention") {
+    if (op() == "attention") {
       return 4 * Parameter("num_heads") * Parameter("head_dim") * shape_.mean_context * InputUnits();
     }
-    if (kernel().starts_with("cpu.ssm_scan")) {  // products of the state with c, and of b with x
+    if (op().starts_with("ssm_scan")) {  // products of the state with c, and of b with x
       return 4 * Parameter("num_heads") * Parameter("head_dim") * Parameter("state_size") * InputUnits();
     }
     return 0;
@@ -80,10 +82,10 @@ class DispatchCost {
 
   double WeightBytes(const schema::Weight& weight) const {
     const auto bytes = static_cast<double>(weight.segment()->size_bytes());
-    if (kernel() == "cpu.embedding") {  // a row a token
+    if (op() == "embedding") {  // a row a token
       return static_cast<double>(shape_.num_tokens) * bytes / static_cast<double>(weight.shape()->Get(0));
     }
-    const schema::Weight* up = IsExperts(kernel()) ? WeightOf("up") : nullptr;
+    const schema::Weight* up = IsExperts(op()) ? WeightOf("up") : nullptr;
     const double touched =
         up == nullptr ? 1 : 1 - std::pow(1 - PickedShare(*up), static_cast<double>(shape_.num_tokens));
     return touched * bytes;
@@ -107,7 +109,7 @@ class DispatchCost {
 
   double ActivationBytes(const schema::Argument& argument) const {
     const schema::Buffer& buffer = *plan_.program()->buffers()->Get(argument.index());
-    const double units = kernel() == "cpu.select_rows" ? static_cast<double>(shape_.num_rows) : Units(buffer);
+    const double units = op() == "select_rows" ? static_cast<double>(shape_.num_rows) : Units(buffer);
     return units * static_cast<double>(argument.columns()) * ElementBytes(buffer.dtype());
   }
 
@@ -155,9 +157,9 @@ StepCost EstimateCost(const schema::Plan& plan, const StepShape& shape) {
 
 schema::DType ProductType(const schema::Plan& plan, const schema::Dispatch& dispatch) {
   const DispatchCost cost(plan, dispatch, {});
-  const schema::Weight* weight = cost.WeightOf(IsExperts(cost.kernel()) ? "up" : "weight");
+  const schema::Weight* weight = cost.WeightOf(IsExperts(cost.op()) ? "up" : "weight");
   const schema::State* cache = cost.StateOf("cache");
-  const bool has_matrix = weight != nullptr && weight->layout() == schema::Layout::Panel;
+  const bool has_matrix = weight != nullptr && weight->layout() != schema::Layout::RowMajor;
   const schema::DType dtype = cache != nullptr ? cache->dtype() : has_matrix ? weight->dtype() : schema::DType::F32;
   return dtype == schema::DType::F8E4M3 ? schema::DType::BF16 : dtype;
 }

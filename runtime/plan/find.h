@@ -30,6 +30,12 @@ inline const schema::Parameter* FindParameter(const schema::Dispatch& dispatch, 
   return nullptr;
 }
 
+/// What a kernel does, whatever the target: OP of "TARGET.OP" and of "TARGET.OP.SPECIALIZATION".
+inline std::string_view KernelOp(std::string_view kernel) {
+  const size_t begin = kernel.find('.') + 1;  // 0 if there is none
+  return kernel.substr(begin, kernel.find('.', begin) - begin);
+}
+
 }  // namespace nemotron::runtime
 
 #endif  // RUNTIME_PLAN_FIND_H_

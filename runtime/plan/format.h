@@ -22,7 +22,7 @@ static_assert(sizeof(PlanPreamble) == 56);
 
 inline constexpr char kPlanMagic[8] = {'N', 'E', 'M', 'O', 'P', 'L', 'A', 'N'};
 inline constexpr uint32_t kPlanPreambleVersion = 1;
-inline constexpr uint32_t kPlanVersion = 3;        ///< newest `Plan.version` this build writes and reads
+inline constexpr uint32_t kPlanVersion = 4;        ///< newest `Plan.version` this build writes and reads
 inline constexpr uint32_t kOldestPlanVersion = 3;  ///< oldest that it reads
 inline constexpr uint64_t kSegmentAlignment = 4096;
 inline constexpr uint64_t kBufferAlignment = 64;  ///< of buffer rows and offsets, and of states in a slot

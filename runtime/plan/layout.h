@@ -71,6 +71,40 @@ constexpr int64_t PanelElementIndex(DType dtype, int64_t k, int64_t row, int64_t
   return vector + (dtype == DType::kF8E4M3 ? r / 4 * 16 + j / 2 * 8 + r % 4 * 2 + j % 2 : r * interleave + j);
 }
 
+/// The Fragment layout, shared by the packer (codegen) and the tensor-core kernels (codegen/cuda/kernels/matmul.cuh).
+///
+/// Rows of W [N, K] are cut into bands of 16 as above, and a band into tiles of 16 rows by 32 bytes of K, 16 BF16 or 32
+/// F8E4M3, zeros where the matrix ends. A tile is 512 bytes, 16 for each lane of a warp, and they are the lane's four
+/// registers of operand A of mma.m16n8k16 (BF16) or m16n8k32 (E4M3), PTX ISA sections 9.7.14.5.8 and .9: lane l = 4 * g
+/// + t has bytes 4t to 4t + 3 of row g, of row g + 8, and bytes 16 + 4t to 16 + 4t + 3 of row g and of row g + 8. So a
+/// warp loads a tile with one 16-byte access a lane, from global or shared memory, with neither ldmatrix nor swizzles,
+/// and a band is one stream of bytes.
+///
+/// Example: N = 20, K = 40 in BF16 has two bands of 3 tiles. W[17][25] lies in band 1, tile 1, row 1, byte 18 and 19 of
+/// the tile's 32, so in lane 4 * 1 + 0, third register, upper half: byte 3 * 512 + 512 + 4 * 16 + 8 + 2 = 2122, element
+/// 1061.
+constexpr int64_t FragmentDepthOfTile(DType dtype) { return 32 / SizeOf(dtype); }
+
+constexpr bool IsFragmentDType(DType dtype) { return dtype == DType::kBF16 || dtype == DType::kF8E4M3; }
+
+/// K padded to whole tiles.
+constexpr int64_t FragmentDepth(DType dtype, int64_t k) {
+  const int64_t tile = FragmentDepthOfTile(dtype);
+  return (k + tile - 1) / tile * tile;
+}
+
+/// Elements of one band.
+constexpr int64_t FragmentElements(DType dtype, int64_t k) { return kPanelRows * FragmentDepth(dtype, k); }
+
+/// Where W[row][column] lies in the packed matrix, in elements.
+constexpr int64_t FragmentElementIndex(DType dtype, int64_t k, int64_t row, int64_t column) {
+  const int64_t size = SizeOf(dtype), byte = column % FragmentDepthOfTile(dtype) * size, r = row % kPanelRows;
+  const int64_t lane = 4 * (r % 8) + byte % 16 / 4, word = byte / 16 * 2 + r / 8;
+  const int64_t tile = row / kPanelRows * FragmentElements(dtype, k) * size + column / FragmentDepthOfTile(dtype) * 512;
+  return (tile + lane * 16 + word * 4 + byte % 4) / size;
+}
+static_assert(FragmentElementIndex(DType::kBF16, 40, 17, 25) == 1061);
+
 /// A KV cache holds heads of this many elements: head_dim padded to whole panels, so that the keys and the values of a
 /// page and a head are packed matrices.
 constexpr int64_t KvCacheHeadDim(int64_t head_dim) { return RoundUpToPanels(head_dim); }

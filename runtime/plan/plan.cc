@@ -138,6 +138,12 @@ Status Plan::VerifySegments() const {
     const schema::Weight& weight = *root_->weights()->Get(i);
     RETURN_IF_ERROR(verify(fmt::format("weights[{}] '{}'", i, weight.name()->string_view()), *weight.segment()));
   }
+  for (const schema::Kernel* kernel : *root_->program()->kernels()) {
+    for (uint32_t i = 0; kernel->images() != nullptr && i < kernel->images()->size(); ++i) {
+      const schema::Image& image = *kernel->images()->Get(i);
+      RETURN_IF_ERROR(verify(fmt::format("image {} of kernel '{}'", i, kernel->name()->string_view()), *image.data()));
+    }
+  }
   if (root_->tokenizer() != nullptr) {
     RETURN_IF_ERROR(verify("tokenizer.data", *root_->tokenizer()->data()));
   }

@@ -49,7 +49,9 @@ StatusOr<std::span<const int64_t>> ShapeOf(const std::string& what, const flatbu
   return std::span(reinterpret_cast<const int64_t*>(data), shape.size());
 }
 
-Status CheckSegment(const std::string& what, const schema::Segment& segment, uint64_t metadata_offset) {
+}  // namespace
+
+Status ValidateSegment(const std::string& what, const schema::Segment& segment, uint64_t metadata_offset) {
   const uint64_t offset = segment.offset_bytes();
   if (offset < kSegmentAlignment || offset % kSegmentAlignment != 0) {
     return DataLoss("{} starts at byte {}, expected a multiple of {} behind the preamble", what, offset,
@@ -61,6 +63,8 @@ Status CheckSegment(const std::string& what, const schema::Segment& segment, uin
   }
   return OkStatus();
 }
+
+namespace {
 
 /// Segments may be shared (equal) but not overlap in part.
 Status CheckOverlaps(const schema::Plan& plan) {
@@ -74,6 +78,13 @@ Status CheckOverlaps(const schema::Plan& plan) {
     const schema::Segment& segment = *weight->segment();
     ranges.push_back(
         {segment.offset_bytes(), segment.offset_bytes() + segment.size_bytes(), weight->name()->string_view()});
+  }
+  for (const schema::Kernel* kernel : *plan.program()->kernels()) {
+    for (uint32_t i = 0; kernel->images() != nullptr && i < kernel->images()->size(); ++i) {
+      const schema::Segment& segment = *kernel->images()->Get(i)->data();
+      ranges.push_back(
+          {segment.offset_bytes(), segment.offset_bytes() + segment.size_bytes(), kernel->name()->string_view()});
+    }
   }
   if (plan.tokenizer() != nullptr) {
     const schema::Segment& segment = *plan.tokenizer()->data();
@@ -103,8 +114,8 @@ Status CheckWeights(const schema::Plan& plan, uint64_t metadata_offset) {
       return DataLoss("{} has the name of an earlier weight", what);
     }
     RETURN_IF_ERROR(ValidateEnum(what + " dtype", static_cast<int>(weight.dtype()), 8));
-    RETURN_IF_ERROR(ValidateEnum(what + " layout", static_cast<int>(weight.layout()), 2));
-    RETURN_IF_ERROR(CheckSegment(what, *weight.segment(), metadata_offset));
+    RETURN_IF_ERROR(ValidateEnum(what + " layout", static_cast<int>(weight.layout()), 3));
+    RETURN_IF_ERROR(ValidateSegment(what, *weight.segment(), metadata_offset));
     ASSIGN_OR_RETURN(const std::span<const int64_t> shape, ShapeOf(what, *weight.shape()));
     const StatusOr<int64_t> bytes = WeightBytes(static_cast<DType>(weight.dtype()), weight.layout(), shape);
     if (!bytes.ok()) {
@@ -302,8 +313,9 @@ Status ValidateMetadata(const schema::Plan& plan, uint64_t metadata_offset) {
         plan.version(), kPlanVersion);
   }
   RETURN_IF_ERROR(ValidateName("target", plan.target()->string_view()));
-  if (plan.target()->string_view() != "cpu") {
-    return Unimplemented("target is '{}', but this build runs plans for 'cpu'", plan.target()->string_view());
+  if (plan.target()->string_view() != "cpu" && plan.target()->string_view() != "cuda") {
+    return Unimplemented("target is '{}', but this build runs plans for 'cpu' and 'cuda'",
+                         plan.target()->string_view());
   }
   RETURN_IF_ERROR(CheckModel(*plan.model()));
   RETURN_IF_ERROR(CheckWeights(plan, metadata_offset));
@@ -314,8 +326,9 @@ Status ValidateMetadata(const schema::Plan& plan, uint64_t metadata_offset) {
     if (kind != "tokenizer.json" && kind != "sentencepiece") {
       return Unimplemented("tokenizer.kind is '{}', expected 'tokenizer.json' or 'sentencepiece'", kind);
     }
-    RETURN_IF_ERROR(CheckSegment("tokenizer.data", *plan.tokenizer()->data(), metadata_offset));
+    RETURN_IF_ERROR(ValidateSegment("tokenizer.data", *plan.tokenizer()->data(), metadata_offset));
   }
+  RETURN_IF_ERROR(ValidateKernels(plan, metadata_offset));
   RETURN_IF_ERROR(CheckOverlaps(plan));
   if (plan.generation() != nullptr) {
     RETURN_IF_ERROR(CheckGeneration(*plan.generation()));

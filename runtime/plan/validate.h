@@ -37,6 +37,12 @@ Status ValidateMetadata(const schema::Plan& plan, uint64_t metadata_offset);
 /// argument.
 Status ValidateProgram(const schema::Plan& plan);
 
+/// Kernels: names, and of plans whose kernels are compiled launches and images. A step of `ValidateMetadata`.
+Status ValidateKernels(const schema::Plan& plan, uint64_t metadata_offset);
+
+/// A segment lies between the preamble and the metadata. kDataLoss, with `what` as the field.
+Status ValidateSegment(const std::string& what, const schema::Segment& segment, uint64_t metadata_offset);
+
 /// Names are 1 to 256 printable ASCII characters without spaces or quotes. `what` is the field for the message.
 Status ValidateName(std::string_view what, std::string_view name);
 

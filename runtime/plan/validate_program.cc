@@ -279,14 +279,6 @@ Status ValidateProgram(const schema::Plan& plan) {
     return DataLoss("program has {} kernels and {} dispatches, expected at most {} and {}", program.kernels()->size(),
                     program.dispatches()->size(), kMaxKernels, kMaxDispatches);
   }
-  std::unordered_set<std::string_view> names;
-  for (uint32_t i = 0; i < program.kernels()->size(); ++i) {
-    const std::string_view name = program.kernels()->Get(i)->name()->string_view();
-    RETURN_IF_ERROR(ValidateName(fmt::format("program.kernels[{}].name", i), name));
-    if (!names.insert(name).second) {
-      return DataLoss("program.kernels[{}] '{}' has the name of an earlier kernel", i, name);
-    }
-  }
   RETURN_IF_ERROR(CheckBuffers(program));
   RETURN_IF_ERROR(CheckLogits(plan));
   Liveness liveness(program);

@@ -30,17 +30,20 @@ StatusOr<int64_t> NumElements(std::span<const int64_t> shape) {
 
 StatusOr<int64_t> WeightBytes(DType dtype, schema::Layout layout, std::span<const int64_t> shape) {
   ASSIGN_OR_RETURN(int64_t elements, NumElements(shape));
-  if (layout == schema::Layout::Panel) {
+  if (layout != schema::Layout::RowMajor) {
+    const bool is_panel = layout == schema::Layout::Panel;
+    const char* const name = schema::EnumNameLayout(layout);
     if (shape.size() != 2 && shape.size() != 3) {
-      return InvalidArgument("has {} dimensions, but layout Panel takes [N, K] or [E, N, K]", shape.size());
+      return InvalidArgument("has {} dimensions, but layout {} takes [N, K] or [E, N, K]", shape.size(), name);
     }
-    if (!IsPanelDType(dtype)) {
-      return InvalidArgument("is {}, but layout Panel holds f32, bf16, f8e4m3 or i8", DTypeName(dtype));
+    if (!(is_panel ? IsPanelDType(dtype) : IsFragmentDType(dtype))) {
+      return InvalidArgument("is {}, but layout {} holds {}", DTypeName(dtype), name,
+                             is_panel ? "f32, bf16, f8e4m3 or i8" : "bf16 or f8e4m3");
     }
-    // Padded rows times padded depth; each padding adds less than 16, so neither addition can overflow here.
+    // Padded rows times padded depth; each padding adds less than 32, so neither addition can overflow here.
     const int64_t stack = shape.size() == 3 ? shape[0] : 1;
-    const int64_t rows = NumPanels(shape[shape.size() - 2]) * kPanelRows;
-    const int64_t depth = PanelDepth(dtype, shape.back());
+    const int64_t rows = RoundUpToPanels(shape[shape.size() - 2]);
+    const int64_t depth = is_panel ? PanelDepth(dtype, shape.back()) : FragmentDepth(dtype, shape.back());
     if (__builtin_mul_overflow(rows, depth, &elements) || __builtin_mul_overflow(elements, stack, &elements)) {
       return InvalidArgument("has shape [{}], more than 2^63 elements when packed", fmt::join(shape, ", "));
     }

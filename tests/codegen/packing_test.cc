@@ -1,4 +1,4 @@
-#include "codegen/cpu/Packing.h"
+#include "codegen/Packing.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -17,6 +17,7 @@ namespace {
 using runtime::DType;
 
 struct PackCase {
+  schema::Layout layout;
   DType from, to;
   int64_t e, n, k;
 };
@@ -25,7 +26,8 @@ class PackPanelsTest : public testing::TestWithParam<PackCase> {};
 
 /// Packs in runs of several lengths; compares each element, the padding, and guard bytes.
 TEST_P(PackPanelsTest, PutsEveryElementInItsPlace) {
-  const auto [from, to, e, n, k] = GetParam();
+  const auto [layout, from, to, e, n, k] = GetParam();
+  const bool is_panel = layout == schema::Layout::Panel;
   const int64_t input_size = runtime::SizeOf(from), output_size = runtime::SizeOf(to);
   std::mt19937 random(7);
   std::vector<std::byte> input(e * n * k * input_size);
@@ -38,11 +40,12 @@ TEST_P(PackPanelsTest, PutsEveryElementInItsPlace) {
       convertElements(DType::kF32, reinterpret_cast<const std::byte*>(&value), from, &input[i * input_size], 1);
     }
   }
-  const int64_t matrix_elements = runtime::NumPanels(n) * runtime::PanelElements(to, k);
-  const int64_t bytes = e * runtime::PanelMatrixBytes(to, n, k);
+  const int64_t panel_elements = is_panel ? runtime::PanelElements(to, k) : runtime::FragmentElements(to, k);
+  const int64_t matrix_elements = runtime::NumPanels(n) * panel_elements;
+  const int64_t bytes = e * matrix_elements * output_size;
   for (int64_t step : {int64_t{1}, int64_t{2}, int64_t{3}, e * runtime::NumPanels(n)}) {
     std::vector<std::byte> output(bytes + 64, std::byte{0xAB});
-    PanelRun run{from, to, n, k, 0, 0};
+    PanelRun run{layout, from, to, n, k, 0, 0};
     const int64_t total = e * runtime::NumPanels(n);
     int64_t written = 0;
     for (; run.first < total; run.first += step) {
@@ -60,7 +63,9 @@ TEST_P(PackPanelsTest, PutsEveryElementInItsPlace) {
     for (int64_t matrix = 0; matrix < e; ++matrix) {
       for (int64_t row = 0; row < n; ++row) {
         for (int64_t column = 0; column < k; ++column) {
-          const int64_t index = matrix * matrix_elements + runtime::PanelElementIndex(to, k, row, column);
+          const int64_t index =
+              matrix * matrix_elements + (is_panel ? runtime::PanelElementIndex(to, k, row, column)
+                                                   : runtime::FragmentElementIndex(to, k, row, column));
           convertElements(from, &input[((matrix * n + row) * k + column) * input_size], to,
                           &expected[index * output_size], 1);
           expected[index * output_size] ^= flipped;
@@ -84,14 +89,14 @@ TEST(PackPanels, FourOfEachRowInRunsOfFourRows) {
           input[row * kColumns + column];
     }
   }
-  packPanels({DType::kF8E4M3, DType::kF8E4M3, kRows, kColumns, 0, 2}, reinterpret_cast<const std::byte*>(input.data()),
-             reinterpret_cast<std::byte*>(output.data()));
+  packPanels({schema::Layout::Panel, DType::kF8E4M3, DType::kF8E4M3, kRows, kColumns, 0, 2},
+             reinterpret_cast<const std::byte*>(input.data()), reinterpret_cast<std::byte*>(output.data()));
   EXPECT_EQ(output, expected);
 }
 
 std::vector<PackCase> PackCases() {
   std::vector<PackCase> cases;
-  const auto add = [&](DType from, DType to) {
+  const auto add = [&](schema::Layout layout, DType from, DType to) {
     // From one base shape, one number changed at a time; then odd ones, and more than a tile of 128 words.
     for (auto [e, n, k] : {std::tuple<int64_t, int64_t, int64_t>{1, 32, 64},
                            {1, 1, 64},
@@ -111,21 +116,24 @@ std::vector<PackCase> PackCases() {
                            {2, 32, 64},
                            {5, 20, 33},
                            {3, 16, 301}}) {
-      cases.push_back({from, to, e, n, k});
+      cases.push_back({layout, from, to, e, n, k});
     }
   };
   for (DType from : {DType::kF32, DType::kBF16, DType::kF16}) {
-    add(from, DType::kF32);
-    add(from, DType::kBF16);
+    add(schema::Layout::Panel, from, DType::kF32);
+    add(schema::Layout::Panel, from, DType::kBF16);
+    add(schema::Layout::Fragment, from, DType::kBF16);
   }
-  add(DType::kF8E4M3, DType::kF8E4M3);
-  add(DType::kI8, DType::kI8);
+  add(schema::Layout::Panel, DType::kF8E4M3, DType::kF8E4M3);
+  add(schema::Layout::Panel, DType::kI8, DType::kI8);
+  add(schema::Layout::Fragment, DType::kF8E4M3, DType::kF8E4M3);
   return cases;
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, PackPanelsTest, testing::ValuesIn(PackCases()), [](const auto& info) {
   const PackCase& c = info.param;
-  return fmt::format("{}To{}_{}x{}x{}", runtime::DTypeName(c.from), runtime::DTypeName(c.to), c.e, c.n, c.k);
+  return fmt::format("{}_{}To{}_{}x{}x{}", schema::EnumNameLayout(c.layout), runtime::DTypeName(c.from),
+                     runtime::DTypeName(c.to), c.e, c.n, c.k);
 });
 
 }  // namespace

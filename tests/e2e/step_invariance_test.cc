@@ -25,9 +25,11 @@ namespace {
 using Logits = StepEntry::Logits;
 using Ids = std::vector<int32_t>;
 
+/// The plans of the folder in the environment's NEMOTRON_STEP_PLANS, else those for the CPU.
 std::vector<std::string> PlanPaths() {
+  const char* const folder = std::getenv("NEMOTRON_STEP_PLANS");
   std::vector<std::string> paths;
-  for (const auto& entry : std::filesystem::directory_iterator(NEMOTRON_PLANS)) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder != nullptr ? folder : NEMOTRON_PLANS)) {
     if (entry.path().extension() == ".plan") {
       paths.push_back(entry.path().string());
     }

@@ -153,3 +153,27 @@ plan.program @step attributes {token_arena_bytes = 0, row_arena_bytes = 64} {
   // expected-error@+1 {{'plan.return' op returns a view, expected a buffer}}
   plan.return %v : !plan.buffer<row, 4, f32>
 }
+
+// -----
+
+plan.kernel "k" body "b" config "" launches [{function = "f", grid = ["T", "1", "1"], block_threads = 32 : i64, shared_bytes = 0 : i64,
+                                              arguments = []} ]
+plan.program @missing_kernel attributes {token_arena_bytes = 0, row_arena_bytes = 64} {
+  %l = plan.buffer "l" {offset = 0} : !plan.buffer<row, 8, f32>
+  // expected-error@+1 {{has no plan.kernel 'other'}}
+  plan.dispatch "other" outs(y = %l : !plan.buffer<row, 8, f32>)
+  plan.return %l : !plan.buffer<row, 8, f32>
+}
+
+// -----
+
+plan.kernel "k" body "b" config "" launches [{function = "f", grid = ["T", "1", "1"], block_threads = 32 : i64, shared_bytes = 0 : i64,
+                                              arguments = []} ]
+// expected-error@+1 {{has the name of an earlier one, 'k'}}
+plan.kernel "k" body "b" config "" launches [{function = "f", grid = ["T", "1", "1"], block_threads = 32 : i64, shared_bytes = 0 : i64,
+                                              arguments = []} ]
+plan.program @kernel_twice attributes {token_arena_bytes = 0, row_arena_bytes = 64} {
+  %l = plan.buffer "l" {offset = 0} : !plan.buffer<row, 8, f32>
+  plan.dispatch "k" outs(y = %l : !plan.buffer<row, 8, f32>)
+  plan.return %l : !plan.buffer<row, 8, f32>
+}

@@ -13,8 +13,22 @@
 #include "dialects/Plan/IR/PlanTypes.h.inc"
 namespace nemotron::plan {
 
-/// Whether layout Panel is there for this element type.
-inline bool isPanelElement(mlir::Type type) { return type.isF32() || type.isBF16() || ir::isCode(type); }
+/// Whether a layout is there for matrices of this element type.
+inline bool isElementOf(Layout layout, mlir::Type type) {
+  switch (layout) {
+  case Layout::RowMajor:
+    return true;
+  case Layout::Panel:
+    return type.isF32() || type.isBF16() || ir::isCode(type);
+  case Layout::Fragment:
+    return type.isBF16() || type.isFloat8E4M3FN();
+  }
+}
+
+/// What `isElementOf` takes, for messages.
+inline llvm::StringRef elementsOf(Layout layout) {
+  return layout == Layout::Fragment ? "bf16 or f8E4M3FN" : "f32, bf16, f8E4M3FN or i8";
+}
 
 } // namespace nemotron::plan
 

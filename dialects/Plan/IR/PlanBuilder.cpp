@@ -45,6 +45,20 @@ DispatchSpec &DispatchSpec::parameter(StringRef name, Attribute value) {
   return *this;
 }
 
+DispatchSpec &DispatchSpec::onTarget(StringRef target) {
+  kernel = (target + "." + kernel).str();
+  return *this;
+}
+
+DispatchSpec &DispatchSpec::layMatrices(Layout layout) {
+  for (WeightArgument &weight : weights) {
+    if (weight.format.layout == Layout::Panel) {
+      weight.format.layout = isElementOf(layout, weight.format.elementType) ? layout : Layout::RowMajor;
+    }
+  }
+  return *this;
+}
+
 DispatchSpec &DispatchSpec::selectsRows() {
   rows = true;
   return *this;

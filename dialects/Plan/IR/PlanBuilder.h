@@ -16,7 +16,7 @@ namespace nemotron::plan {
 /// step.
 class DispatchSpec {
 public:
-  explicit DispatchSpec(llvm::StringRef kernel) : kernel(kernel) {}
+  explicit DispatchSpec(llvm::StringRef kernel) : kernel(kernel.str()) {}
 
   /// An activation that the kernel reads.
   DispatchSpec &input(llvm::StringRef name, mlir::Value value);
@@ -31,6 +31,10 @@ public:
                          mlir::RankedTensorType type);
   /// An i64, f32, f64, bool or string attribute. A null one is an optional parameter that is not there.
   DispatchSpec &parameter(llvm::StringRef name, mlir::Attribute value);
+  /// Kernel "OP" becomes "TARGET.OP".
+  DispatchSpec &onTarget(llvm::StringRef target);
+  /// Weights in layout Panel go to `layout` instead, or row major where their elements do not go into it.
+  DispatchSpec &layMatrices(Layout layout);
   /// The outputs have one row for each row whose logits are asked for, whatever the inputs have.
   DispatchSpec &selectsRows();
 
@@ -46,7 +50,7 @@ private:
     WeightFormat format;
     WeightPart partOf;
   };
-  llvm::StringRef kernel;
+  std::string kernel;
   llvm::SmallVector<Argument, 10> inputs, outputs;
   llvm::SmallVector<WeightArgument, 4> weights;
   struct OwnState {

@@ -29,7 +29,8 @@ def Plan_Space : I32EnumAttr<"Space", "what the leading dimension of a buffer co
 }
 
 def Plan_Layout : I32EnumAttr<"Layout", "how the elements of a weight lie", [
-    I32EnumAttrCase<"RowMajor", 0, "row_major">, I32EnumAttrCase<"Panel", 1, "panel">]> {
+    I32EnumAttrCase<"RowMajor", 0, "row_major">, I32EnumAttrCase<"Panel", 1, "panel">,
+    I32EnumAttrCase<"Fragment", 2, "fragment">]> {
   let cppNamespace = "::nemotron::plan";
   let genSpecializedAttr = 0;
 }

@@ -58,9 +58,10 @@ LogicalResult PackOp::verify() {
   }
   Type element = input.getElementType();
   bool isMatrix = input.getRank() == 2 || input.getRank() == 3;
-  if (layout.getValue() == Layout::Panel && !(isMatrix && isPanelElement(element))) { // pack_c3
-    return emitOpError("lays out ") << input
-                                    << " in panels, expected matrices [N, K] or [E, N, K] of f32, bf16, f8E4M3FN or i8";
+  Layout kind = layout.getValue();
+  if (kind != Layout::RowMajor && !(isMatrix && isElementOf(kind, element))) { // pack_c3
+    return emitOpError("lays out ") << input << " in " << stringifyLayout(kind)
+                                    << "s, expected matrices [N, K] or [E, N, K] of " << elementsOf(kind);
   }
   return success();
 }
@@ -71,6 +72,31 @@ LogicalResult StateOp::verify() {
     return failure();
   }
   return verifyStateType(getKind(), getType(), [&] { return emitOpError(); }); // plan_state_c2
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+LogicalResult KernelOp::verify() {
+  if (getLaunches().empty()) { // kernel_c2
+    return emitOpError("has no launches, expected at least one");
+  }
+  for (Attribute attribute : getLaunches()) {
+    auto launch = dyn_cast<DictionaryAttr>(attribute);
+    auto strings = [&](StringRef name) {
+      auto array = launch.getAs<ArrayAttr>(name);
+      return array && llvm::all_of(array, llvm::IsaPred<StringAttr>) ? array : ArrayAttr();
+    };
+    const bool isLaunch = launch && launch.getAs<StringAttr>("function") && strings("grid") &&
+                          strings("grid").size() == 3 && launch.getAs<IntegerAttr>("block_threads") &&
+                          launch.getAs<IntegerAttr>("shared_bytes") && strings("arguments");
+    if (!isLaunch) { // kernel_c1
+      return emitOpError("has launch ")
+             << attribute << ", expected function, grid of three, block_threads, shared_bytes and arguments";
+    }
+  }
+  return success();
 }
 
 //===----------------------------------------------------------------------===//

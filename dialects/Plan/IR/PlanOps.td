@@ -44,7 +44,8 @@ def Plan_PackOp : Plan_Op<"pack", [Pure, Nemotron_WeightTransform]> {
     The layouts are described in runtime/plan/layout.h.
 
     (C1) The result differs from the input only in its encoding, a `#plan.layout`. (C2) The input has no encoding.
-    (C3) Layout `panel` is for matrices [N, K] and stacks [E, N, K] of f32, bf16, f8E4M3FN or i8.
+    (C3) Layouts `panel` and `fragment` are for matrices [N, K] and stacks [E, N, K], `panel` of f32, bf16, f8E4M3FN or
+    i8, `fragment` of bf16 or f8E4M3FN.
   }];
   let arguments = (ins AnyRankedTensor:$input);
   let results = (outs AnyRankedTensor:$result);
@@ -69,6 +70,29 @@ def Plan_StateOp : Plan_Op<"state", [Symbol]> {
   let arguments = (ins SymbolNameAttr:$sym_name, Nemotron_StateKindAttr:$kind, TypeAttrOf<AnyRankedTensor>:$type,
                        OptionalAttr<I64Attr>:$offset);
   let assemblyFormat = "$sym_name `` $kind `:` $type attr-dict";
+  let hasVerifier = 1;
+}
+
+def Plan_KernelOp : Plan_Op<"kernel"> {
+  let summary = "A kernel specialised for the dispatches that name it";
+  let description = [{
+    Targets whose kernels are compiled for a plan have one for each `kernel` that a `plan.dispatch` names; `plan-specialize-kernels`
+    makes them. `body` names a source of the target, `config` is text in its language that specialises it and
+    holds the entries. A dispatch carries out `launches`, in order: dictionaries of
+    `function` (an entry), `grid` (three expressions over T, S, R, L and C, runtime/plan/grid_expression.h), `block_threads`, `shared_bytes`, and
+    `arguments`, each "SOURCE" or "SOURCE NAME" with the sources of plan.fbs in lower case: `input`, `output`, `weight`, `state`, `parameter`, `step`, `scratch`.
+    `scratch`, if present, is such an expression too: the bytes of memory that the launches of a dispatch share.
+
+    (C1) A launch has these five entries, of these types. (C2) There is at least one.
+
+    ```mlir
+    plan.kernel "cuda.relu2.f32_192" body "elementwise" config "..."
+      launches [{function = "relu2", grid = ["T", "1", "1"], block_threads = 128 : i64, shared_bytes = 0 : i64,
+                 arguments = ["input input", "output output"]} ]
+    ```
+  }];
+  let arguments = (ins StrAttr:$name, StrAttr:$body, StrAttr:$config, ArrayAttr:$launches, OptionalAttr<StrAttr>:$scratch);
+  let assemblyFormat = "$name `body` $body `config` $config `launches` $launches (`scratch` $scratch^)? attr-dict";
   let hasVerifier = 1;
 }
 

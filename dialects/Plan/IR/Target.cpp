@@ -10,6 +10,10 @@ namespace nemotron::plan {
 
 Target::~Target() = default;
 
+FailureOr<KernelSpec> Target::specialize(DispatchOp dispatch) const {
+  return dispatch.emitOpError() << "cannot be specialised: kernels of target " << getName() << " are fixed";
+}
+
 static std::map<std::string, std::unique_ptr<Target>, std::less<>> &registry() {
   static std::map<std::string, std::unique_ptr<Target>, std::less<>> targets;
   return targets;

@@ -4,10 +4,18 @@
 #define DIALECTS_PLAN_IR_TARGET_H
 
 #include <memory>
+#include <string>
 
 #include "dialects/Plan/IR/PlanBuilder.h"
 
 namespace nemotron::plan {
+
+/// A `plan.kernel` before it is one.
+struct KernelSpec {
+  std::string name, body, config;
+  llvm::SmallVector<mlir::Attribute, 2> launches;
+  std::string scratch; ///< empty: none
+};
 
 /// The kernels of a device, asked by `convert-nemotron-to-plan`: which dispatch an op becomes, and how its weights must
 /// lie. Implemented in codegen/<target>/; passes know targets by name only. Immutable, so one target may serve several
@@ -22,6 +30,19 @@ public:
   /// Adds the dispatches of `op`, an op of a step that is neither a weight transform nor a `nemotron.split`, to
   /// `builder`. An op that this target has no kernel for, or not for these types, is an error at the op.
   virtual llvm::LogicalResult lower(mlir::Operation *op, PlanBuilder &builder) const = 0;
+
+  /// Whether the kernel of `dispatch` rounds its input called `input`, of f32, to bf16 before all else, and takes bf16
+  /// as well: `plan-narrow-buffers` may then store it so.
+  virtual bool roundsInput(DispatchOp dispatch, llvm::StringRef input) const { return false; }
+  /// Whether it can write its output called `output` as bf16 instead of f32, rounded to nearest even.
+  virtual bool storesBF16(DispatchOp dispatch, llvm::StringRef output) const { return false; }
+
+  /// Whether kernels are compiled for each plan, so that `plan-specialize-kernels` asks for them.
+  virtual bool specializes() const { return false; }
+
+  /// The kernel that carries out `dispatch`, one of those that `lower` added. Its name begins with that of the
+  /// dispatch; equal kernels have equal names. A type or shape that the kernel is not there for is an error at the op.
+  virtual mlir::FailureOr<KernelSpec> specialize(DispatchOp dispatch) const;
 };
 
 /// The targets of this process. A tool fills it before it runs passes (codegen/Targets.h); not thread-safe while it is

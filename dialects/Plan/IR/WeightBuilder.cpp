@@ -84,8 +84,9 @@ LogicalResult WeightBuilder::checkFormat(Operation *op, StringRef role, Value we
                              << ", expected a matrix, which the kernel reads transposed";
   }
   Type element = format.elementType ? format.elementType : type.getElementType();
-  if (format.layout == Layout::Panel && !isPanelElement(element)) {
-    return op->emitOpError() << "has a " << role << " of " << type << ", expected f32, bf16, f8E4M3FN or i8 elements";
+  if (!isElementOf(format.layout, element)) {
+    return op->emitOpError() << "has a " << role << " of " << type << ", expected " << elementsOf(format.layout)
+                             << " elements";
   }
   return success();
 }

@@ -363,3 +363,22 @@ plan.program @dispatch_c5_late_view {
   %v = plan.view %l from 9223372036854775807 : !plan.buffer<row, 8, f32> to !plan.buffer<row, 4, f32>
   plan.return %l : !plan.buffer<row, 8, f32>
 }
+
+// -----
+
+// Not a symbol, so its name is here: @kernel_c1.
+// expected-error@+1 {{has launch {function = "f"}, expected function, grid of three, block_threads, shared_bytes and arguments}}
+plan.kernel "test.kernel" body "b" config "" launches [{function = "f"}]
+
+// -----
+
+// @kernel_c1_grid
+// expected-error@+1 {{expected function, grid of three}}
+plan.kernel "test.kernel" body "b" config "" launches [{function = "f", grid = ["T"], block_threads = 32 : i64,
+                                                        shared_bytes = 0 : i64, arguments = []}]
+
+// -----
+
+// @kernel_c2
+// expected-error@+1 {{has no launches, expected at least one}}
+plan.kernel "test.kernel" body "b" config "" launches []

@@ -58,3 +58,14 @@ plan.program @step attributes {row_arena_bytes = 2304, token_arena_bytes = 1024}
   // CHECK-NEXT: plan.return %[[L]] : !plan.buffer<row, 576, f32>
   plan.return %logits : !plan.buffer<row, 576, f32>
 }
+
+// CHECK: plan.kernel "cuda.relu2.float_192" body "elementwise" config "struct Config {};"
+// CHECK-SAME: launches [{arguments = ["input input", "output output"], block_threads = 64 : i64, function = "relu2",
+// CHECK-SAME: grid = ["T", "1", "1"], shared_bytes = 0 : i64}]{{$}}
+plan.kernel "cuda.relu2.float_192" body "elementwise" config "struct Config {};"
+  launches [{function = "relu2", grid = ["T", "1", "1"], block_threads = 64 : i64, shared_bytes = 0 : i64,
+             arguments = ["input input", "output output"]} ]
+// CHECK: plan.kernel "test.split" {{.*}} scratch "S*ceil(C/512)*1040"
+plan.kernel "test.split" body "split" config ""
+  launches [{function = "split", grid = ["ceil(C/512)", "S", "1"], block_threads = 128 : i64, shared_bytes = 4096 : i64,
+             arguments = ["step", "scratch"]} ] scratch "S*ceil(C/512)*1040"

@@ -20,7 +20,7 @@ namespace {
 using ::testing::HasSubstr;
 using Logits = StepEntry::Logits;
 
-/// The first two logits after Tokens(20) of kept/version-3.bin.
+/// The first two logits after Tokens(20) of each plan in kept.
 constexpr float kKeptLogits[] = {-0.0176826f, -0.2787243f};
 
 /// The tiny plan in an engine; tokens are random but the same each time.
@@ -520,7 +520,7 @@ TEST_F(EngineTest, NeedsNoSlotsWithoutRecurrence) {
 }
 
 TEST_F(EngineTest, PlansOfEveryVersionRun) {
-  for (const char* name : {"version-3.bin"}) {
+  for (const char* name : {"version-3.bin", "version-4.bin"}) {
     const auto plan = Plan::Load(std::string(KEPT_PLANS) + "/" + name);
     ASSERT_TRUE(plan.ok()) << plan.status().message();
     auto engine = Engine::Load(*plan, {.num_threads = 1});

@@ -398,6 +398,28 @@ class TinyPlanBuilder {
 
 PlanDraft MakeTinyPlan(const TinyPlanOptions& options) { return TinyPlanBuilder(options).Build(); }
 
+PlanDraft MakeCompiledPlan() {
+  PlanDraft draft = MakeTinyPlan();
+  draft.plan.target = "cuda";
+  const schema::Segment& bytes = *draft.plan.weights[0]->segment;
+  for (auto& kernel : draft.plan.program->kernels) {
+    auto launch = std::make_unique<schema::LaunchT>();
+    launch->function = "f";
+    launch->grid_x = "ceil(T/64)";
+    launch->grid_y = launch->grid_z = "1";
+    launch->block_threads = 128;
+    launch->arguments.push_back(std::make_unique<schema::LaunchArgumentT>());
+    launch->arguments.back()->source = schema::LaunchSource::Step;
+    kernel->launches.push_back(std::move(launch));
+    auto image = std::make_unique<schema::ImageT>();
+    image->architecture = "sm_90a";
+    image->kind = schema::ImageKind::Ptx;
+    image->data = std::make_unique<schema::Segment>(bytes);
+    kernel->images.push_back(std::move(image));
+  }
+  return draft;
+}
+
 AlignedBytes::AlignedBytes(std::span<const std::byte> bytes) : size_(bytes.size()) {
   // At its exact end, so that a sanitizer sees reads behind it.
   void* data = nullptr;

@@ -38,6 +38,10 @@ struct PlanDraft {
 
 PlanDraft MakeTinyPlan(const TinyPlanOptions& options = {});
 
+/// The same as if its kernels had been compiled for GPUs: each has a launch, and an image of a few bytes that all
+/// share.
+PlanDraft MakeCompiledPlan();
+
 /// Bytes at an address aligned to 4096, as in a mapped file.
 class AlignedBytes {
  public:

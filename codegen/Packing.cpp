@@ -1,5 +1,5 @@
-//===- Packing.cpp - layouts of CPU plans -------------------------------------------------------------------------===//
-#include "codegen/cpu/Packing.h"
+//===- Packing.cpp - layouts of matrices --------------------------------------------------------------------------===//
+#include "codegen/Packing.h"
 
 #include <algorithm>
 #include <cstring>
@@ -17,7 +17,10 @@ int64_t PanelRun::elementOf(int64_t panel) const {
   return panel / panelsPerMatrix() * n * k + panel % panelsPerMatrix() * runtime::kPanelRows * k;
 }
 
-int64_t PanelRun::outputBytes() const { return count * runtime::PanelElements(to, k) * runtime::SizeOf(to); }
+int64_t PanelRun::panelBytes() const {
+  const bool isPanel = layout == schema::Layout::Panel;
+  return (isPanel ? runtime::PanelElements(to, k) : runtime::FragmentElements(to, k)) * runtime::SizeOf(to);
+}
 
 /// 32-bit words of a row that are packed at once: 16 rows of them are 8 KiB and stay in the first-level cache.
 static constexpr int64_t kTileWords = 128;
@@ -70,14 +73,36 @@ static void packPanel(const PanelRun &run, const std::byte *input, int64_t numRo
   }
 }
 
+/// One band: 16 words of 4 bytes of each row become a tile of 32 bytes a row, lane by lane.
+static void packBand(const PanelRun &run, const std::byte *input, int64_t numRows, std::byte *output) {
+  constexpr int64_t kTileWords = 8, kTileBytes = 4 * kTileWords * runtime::kPanelRows;
+  const int64_t perTile = runtime::FragmentDepthOfTile(run.to), inputSize = runtime::SizeOf(run.from);
+  for (int64_t column = 0; column < run.k; column += perTile, output += kTileBytes) {
+    uint32_t rows[runtime::kPanelRows][kTileWords] = {}; // missing rows and columns stay zero
+    for (int64_t row = 0; row < numRows; ++row) {
+      convertElements(run.from, input + (row * run.k + column) * inputSize, run.to,
+                      reinterpret_cast<std::byte *>(rows[row]), std::min(perTile, run.k - column));
+    }
+    uint32_t lanes[32][4];
+    for (int lane = 0; lane < 32; ++lane) {
+      const int row = lane / 4, word = lane % 4;
+      lanes[lane][0] = rows[row][word];
+      lanes[lane][1] = rows[row + 8][word];
+      lanes[lane][2] = rows[row][word + 4];
+      lanes[lane][3] = rows[row + 8][word + 4];
+    }
+    std::memcpy(output, lanes, sizeof(lanes));
+  }
+}
+
 void packPanels(const PanelRun &run, const std::byte *input, std::byte *output) {
-  const int64_t panelBytes = runtime::PanelElements(run.to, run.k) * runtime::SizeOf(run.to);
+  auto *pack = run.layout == schema::Layout::Panel ? packPanel : packBand;
   const int64_t firstElement = run.elementOf(run.first);
   for (int64_t i = 0; i < run.count; ++i) {
     const int64_t panel = run.first + i;
     const int64_t row = panel % run.panelsPerMatrix() * runtime::kPanelRows;
-    packPanel(run, input + (run.elementOf(panel) - firstElement) * runtime::SizeOf(run.from),
-              std::min(runtime::kPanelRows, run.n - row), output + i * panelBytes);
+    pack(run, input + (run.elementOf(panel) - firstElement) * runtime::SizeOf(run.from),
+         std::min(runtime::kPanelRows, run.n - row), output + i * run.panelBytes());
   }
 }
 

@@ -1,0 +1,102 @@
+//===- CudaScan.cpp - the selective scan of Mamba-2
+//----------------------------------------------------------------===//
+#include "codegen/cuda/CudaKernels.h"
+
+#include <numeric>
+
+#include "dialects/Plan/IR/Plan.h"
+#include "runtime/plan/layout.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using namespace nemotron::plan;
+
+namespace nemotron::codegen {
+
+/// Channels of a block and elements of the state of a warp (kernels/scan.cuh).
+static constexpr int64_t kColumns = 32;
+
+/// The largest state whose inputs of two chunks fit the 99 KiB of shared memory that every architecture has.
+static constexpr int64_t kMaxStateSize = 256;
+
+/// Bytes of ScanShared (kernels/scan.cuh), which checks it.
+static int64_t sharedBytes(int64_t warps) {
+  constexpr int64_t kChunk = runtime::kScanChunk, kTile = kChunk * kColumns;
+  const int64_t perWarp = 2 * 2 * kTile + kTile + 2 * (kChunk * 8 + 16);
+  return 4 * (warps * perWarp + 3 * kTile + kChunk * (kChunk + 4) + kChunk * kChunk + kChunk + 3 * kChunk);
+}
+
+/// The most elements up to 4 that all of these counts are a multiple of.
+static int64_t vectorOf(ArrayRef<int64_t> counts) {
+  int64_t vector = 4;
+  for (int64_t count : counts) {
+    vector = std::gcd(vector, count);
+  }
+  return vector;
+}
+
+FailureOr<KernelSpec> specializeScan(DispatchOp dispatch) {
+  KernelText text(dispatch, "scan");
+  const bool isGated = dispatch.getKernel() == "cuda.ssm_scan_gated_norm";
+  BufferShape x = text.shape("x"), b = text.shape("b"), c = text.shape("c"), dt = text.shape("dt");
+  BufferShape gate = text.shape("gate"), output = text.shape("output");
+  for (const BufferShape *input : {&x, &b, &c, &dt, &gate}) {
+    if (input->element && !input->element.isF32()) {
+      return dispatch.emitOpError() << "scans " << input->element
+                                    << ", expected f32: target cuda has no kernel for others";
+    }
+  }
+  const bool isOutputF32 = output.element.isF32();
+  if (!isOutputF32 && !(isGated && output.element.isBF16())) {
+    return dispatch.emitOpError() << "has an output of " << output.element << ", expected f32"
+                                  << (isGated ? " or bf16" : "") << ": target cuda has no kernel for others";
+  }
+  const int64_t heads = text.integer("num_heads"), headDim = text.integer("head_dim");
+  const int64_t groups = text.integer("n_groups"), stateSize = text.integer("state_size");
+  if (stateSize > kMaxStateSize) {
+    return dispatch.emitOpError() << "has a state of " << stateSize << " elements a channel, expected at most "
+                                  << kMaxStateSize << ": target cuda has no kernel for more";
+  }
+  const int64_t warps = llvm::divideCeil(stateSize, kColumns), parts = llvm::divideCeil(headDim, kColumns);
+  // Where the output cannot hold y of F32, y goes through scratch memory, rows of whole vectors.
+  const bool isInPlace = isOutputF32;
+  const int64_t yStride = isInPlace ? output.stride : llvm::alignTo(heads * headDim, 4);
+  const int64_t groupWidth = heads / groups * headDim;
+  const int64_t normVector = vectorOf({groupWidth, isInPlace ? output.alignment : 4, gate.alignment, output.alignment});
+  const int64_t normThreads = std::min<int64_t>(1024, llvm::alignTo(llvm::divideCeil(groupWidth, normVector), 32));
+
+  text.type("State", text.stateType("ssm").getElementType()).type("Output", output.element);
+  text.constant("kHeads", heads).constant("kHeadDim", headDim).constant("kGroups", groups);
+  text.constant("kStateSize", stateSize).constant("kSkip", isGated);
+  text.constant("kXStride", x.stride).constant("kBStride", b.stride).constant("kCStride", c.stride);
+  text.constant("kDtStride", dt.stride).constant("kYStride", yStride);
+  text.constant("kVector", vectorOf({headDim, x.alignment, isInPlace ? output.alignment : 4}));
+  text.constant("kStateVector", vectorOf({stateSize, b.alignment, c.alignment}));
+  text.constant("kKeepThreads", 128).constant("kSharedBytes", sharedBytes(warps));
+
+  const StringRef y = isInPlace ? "output output" : "scratch";
+  text.launch("ssm_scan", "Scan<Config>", {std::to_string(heads * parts), "S"}, warps * 32, sharedBytes(warps),
+              {"input x", "input b", "input c", "input dt", y, "weight a_log", "weight dt_bias", "weight d",
+               "state ssm", "state recent", "parameter dt_min", "parameter dt_max", "step"});
+  text.launch(
+      "ssm_scan_keep", "ScanKeep<Config>", {std::to_string(groups), "L<=1 ? 0 : S"}, 128, 0,
+      {"input b", "input dt", "weight dt_bias", "state recent", "parameter dt_min", "parameter dt_max", "step"});
+  if (isGated) {
+    text.constant("kGateStride", gate.stride).constant("kOutputStride", output.stride);
+    text.constant("kNormVector", normVector).constant("kNormThreads", normThreads);
+    text.floatConstant("kEps", text.number("eps"));
+    const std::string function = isInPlace ? "GatedNormInPlace<Config>" : "GatedNorm<Config>";
+    SmallVector<StringRef> arguments = {"output output", "input gate", "weight weight"};
+    if (!isInPlace) {
+      text.scratch("T*" + Twine(4 * yStride));
+      arguments = {"scratch", "input gate", "output output", "weight weight"};
+    }
+    text.launch("ssm_scan_norm", function, {"T", std::to_string(groups)}, normThreads, 0, arguments);
+  }
+  return text.finish(llvm::formatv("{0}_{1}_{2}x{3}x{4}_g{5}", KernelText::cppType(output.element),
+                                   KernelText::cppType(text.stateType("ssm").getElementType()), heads, headDim,
+                                   stateSize, groups)
+                         .str());
+}
+
+} // namespace nemotron::codegen
