@@ -98,7 +98,10 @@ void AddFlags(CLI::App& app, CompileOptions& options, Texts& texts, uint64_t& sh
       ->group(quantization);
 
   const char* const compiler = "Compiler";
-  app.add_option("--emit", texts.emit, "nemotron: the model as IR; plan-ir: the plan as IR; plan: the plan file")
+  app.add_option(
+         "--emit", texts.emit,
+         "nemotron: the model as IR; plan-ir: the plan as IR; kernels: compile GPU kernels, write no plan; plan: "
+         "the plan file")
       ->capture_default_str()
       ->group(compiler);
   app.add_flag("--print-pipeline", options.print_pipeline, "print the passes, and end")->group(compiler);
@@ -138,10 +141,11 @@ std::optional<runtime::DType> ParseDType(std::string_view text) {
 std::string ReadTexts(const Texts& texts, CompileOptions* options) {
   const std::map<std::string, CompileOptions::Emit> kinds = {{"nemotron", CompileOptions::Emit::kNemotron},
                                                              {"plan-ir", CompileOptions::Emit::kPlanIr},
+                                                             {"kernels", CompileOptions::Emit::kKernels},
                                                              {"plan", CompileOptions::Emit::kPlan}};
   const auto emit = kinds.find(texts.emit);
   if (emit == kinds.end()) {
-    return fmt::format("--emit {}: expected nemotron, plan-ir or plan", texts.emit);
+    return fmt::format("--emit {}: expected nemotron, plan-ir, kernels or plan", texts.emit);
   }
   options->emit = emit->second;
   const std::optional<runtime::DType> dtype = ParseDType(texts.dtype);
@@ -181,8 +185,9 @@ std::string ReadTexts(const Texts& texts, CompileOptions* options) {
       options->architectures.push_back(name);
     }
   }
-  if (options->architectures.empty() && (!options->dump_kernels.empty() || options->kernel_cache.has_value())) {
-    return "--dump-kernels and --kernel-cache go with GPU targets, e.g. --target sm_90a";
+  if (options->architectures.empty() && (!options->dump_kernels.empty() || options->kernel_cache.has_value() ||
+                                         options->emit == CompileOptions::Emit::kKernels)) {
+    return "--dump-kernels, --kernel-cache and --emit kernels go with GPU targets, e.g. --target sm_90a";
   }
   for (const std::string& insertion : texts.insertions) {
     const size_t colon = insertion.find(':');

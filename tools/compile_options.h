@@ -13,7 +13,7 @@ namespace nemotron::tools {
 
 /// What a command line of nemotron-compile asks for.
 struct CompileOptions {
-  enum class Emit { kNemotron, kPlanIr, kPlan };
+  enum class Emit { kNemotron, kPlanIr, kKernels, kPlan };
 
   std::string checkpoint;      ///< folder; empty with `random_weights`
   std::string random_weights;  ///< config.json

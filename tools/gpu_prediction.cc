@@ -17,18 +17,19 @@ constexpr double kTera = 1e12, kGiga = 1e9, kMega = 1e6;
 
 // Dense rates of tensor cores with F32 sums.
 constexpr GpuFigures kGpus[] = {
-    {"a100", "A100 SXM 80 GB", 2.039 * kTera, 312 * kTera, 312 * kTera, 80 * kGiga, 40 * kMega,
+    {"a100", "A100 SXM 80 GB", 2.039 * kTera, 312 * kTera, 312 * kTera, false, 80 * kGiga, 40 * kMega,
      "NVIDIA A100 datasheet, 2021"},
-    {"l40s", "L40S", 0.864 * kTera, 362 * kTera, 733 * kTera, 48 * kGiga, 96 * kMega, "NVIDIA L40S datasheet, 2023"},
-    {"rtx4090", "GeForce RTX 4090", 1.008 * kTera, 165.2 * kTera, 330.3 * kTera, 24 * kGiga, 72 * kMega,
+    {"l40s", "L40S", 0.864 * kTera, 362 * kTera, 733 * kTera, true, 48 * kGiga, 96 * kMega,
+     "NVIDIA L40S datasheet, 2023"},
+    {"rtx4090", "GeForce RTX 4090", 1.008 * kTera, 165.2 * kTera, 330.3 * kTera, true, 24 * kGiga, 72 * kMega,
      "NVIDIA Ada GPU architecture whitepaper, appendix A"},
-    {"h100", "H100 SXM", 3.35 * kTera, 989 * kTera, 1979 * kTera, 80 * kGiga, 50 * kMega,
+    {"h100", "H100 SXM", 3.35 * kTera, 989 * kTera, 1979 * kTera, false, 80 * kGiga, 50 * kMega,
      "NVIDIA H100 datasheet, 2023"},
-    {"h200", "H200 SXM", 4.8 * kTera, 989 * kTera, 1979 * kTera, 141 * kGiga, 50 * kMega,
+    {"h200", "H200 SXM", 4.8 * kTera, 989 * kTera, 1979 * kTera, false, 141 * kGiga, 50 * kMega,
      "NVIDIA H200 datasheet, 2024"},
-    {"b200", "B200 (HGX)", 7.7 * kTera, 2250 * kTera, 4500 * kTera, 180 * kGiga, 126 * kMega,
+    {"b200", "B200 (HGX)", 7.7 * kTera, 2250 * kTera, 4500 * kTera, false, 180 * kGiga, 126 * kMega,
      "NVIDIA Blackwell HGX datasheet, 2025"},
-    {"rtx5090", "GeForce RTX 5090", 1.792 * kTera, 209.5 * kTera, 419 * kTera, 32 * kGiga, 96 * kMega,
+    {"rtx5090", "GeForce RTX 5090", 1.792 * kTera, 209.5 * kTera, 419 * kTera, true, 32 * kGiga, 96 * kMega,
      "NVIDIA RTX Blackwell GPU architecture whitepaper, appendix A"},
 };
 
@@ -85,7 +86,7 @@ StatusOr<StepPrediction> PredictStep(const Plan& plan, const StepShape& shape, c
     const StepCost cost = EstimateCost(root, *dispatch, shape);
     const double bytes = cost.bytes() + (cost.activation_bytes > gpu.l2_bytes ? cost.activation_bytes : 0);
     const double memory = bytes / (gpu.memory_bytes_per_second * assumptions.memory_share);
-    const double rate = MultipliesCodes(root, *dispatch) ? gpu.fp8_flops : gpu.bf16_flops;
+    const double rate = gpu.has_fp8_mma && MultipliesCodes(root, *dispatch) ? gpu.fp8_flops : gpu.bf16_flops;
     const double tensor = cost.flops / (rate * assumptions.tensor_share);
     const int64_t launches = CountLaunches(*root.program()->kernels()->Get(dispatch->kernel()), grid);
     (memory >= tensor ? prediction.memory_bound_seconds : prediction.tensor_bound_seconds) += std::max(memory, tensor);

@@ -17,9 +17,10 @@ namespace nemotron::tools {
 
 /// What a vendor publishes of a GPU. Rates are without sparsity.
 struct GpuFigures {
-  std::string_view name;                                  ///< as of --predict
-  std::string_view product;                               ///< in full
-  double memory_bytes_per_second, bf16_flops, fp8_flops;  ///< FP8 as BF16 where there are no such tensor cores
+  std::string_view name;     ///< as of --predict
+  std::string_view product;  ///< in full
+  double memory_bytes_per_second, bf16_flops, fp8_flops;
+  bool has_fp8_mma;  ///< tensor cores multiply FP8 for mma.sync; elsewhere our kernels decode it and multiply F16
   double memory_bytes, l2_bytes;
   std::string_view source;
 };

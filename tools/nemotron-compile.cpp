@@ -284,6 +284,51 @@ static std::string kernelCache(const CompileOptions &options) {
                          : "";
 }
 
+static codegen::KernelCompilerOptions kernelOptions(const CompileOptions &options, tools::ProgressBar &bar) {
+  codegen::KernelCompilerOptions kernels;
+  kernels.architectures = options.architectures;
+  kernels.dumpDirectory = options.dump_kernels;
+  kernels.cacheDirectory = kernelCache(options);
+  kernels.numThreads = options.threads;
+  kernels.cancelled = &cancelled;
+  if (!options.quiet) {
+    kernels.progress = [&bar](int64_t done, int64_t total) {
+      bar.Update(done, total);
+      if (done == total) {
+        bar.Finish();
+      }
+    };
+  }
+  return kernels;
+}
+
+/// Compiles the kernels of a plan that is not written: to look at them, and to fill the cache.
+static int compileKernels(ModuleOp module, const CompileOptions &options, std::chrono::steady_clock::time_point start) {
+  tools::ProgressBar bar("compiling kernels", tools::ProgressBar::Unit::kItems);
+  catchSignals();
+  FailureOr<std::vector<codegen::KernelImage>> images = codegen::compileKernels(module, kernelOptions(options, bar));
+  bar.Finish();
+  if (failed(images)) {
+    return caughtSignal != 0 ? 128 + caughtSignal : tools::kExitFailure;
+  }
+  size_t bytes = 0;
+  for (const codegen::KernelImage &image : *images) {
+    bytes += image.code.cubin.size() + image.code.ptx.size();
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (options.as_json) {
+    llvm::outs() << llvm::json::Value(llvm::json::Object{{"target", options.target},
+                                                         {"num_images", images->size()},
+                                                         {"kernel_bytes", bytes},
+                                                         {"seconds", seconds}})
+                 << "\n";
+  } else if (!options.quiet) {
+    fmt::print("compiled {} kernels for {}: {} of code in {:.1f} s\n", images->size() / options.architectures.size(),
+               options.target, formatBytes(bytes), seconds);
+  }
+  return tools::kExitOk;
+}
+
 static int writePlan(ModuleOp module, frontends::ImportedModel &model, const CompileOptions &options,
                      const std::string &pipeline, std::chrono::steady_clock::time_point start) {
   codegen::PlanFileOptions file;
@@ -297,20 +342,8 @@ static int writePlan(ModuleOp module, frontends::ImportedModel &model, const Com
     file.progress = [&](int64_t done, int64_t total) { bar.Update(done, total); };
   }
   file.cancelled = &cancelled;
-  file.kernels.architectures = options.architectures;
-  file.kernels.dumpDirectory = options.dump_kernels;
-  file.kernels.cacheDirectory = kernelCache(options);
-  file.kernels.numThreads = options.threads;
-  file.kernels.cancelled = &cancelled;
   tools::ProgressBar kernelBar("compiling kernels", tools::ProgressBar::Unit::kItems);
-  if (!options.quiet) {
-    file.kernels.progress = [&](int64_t done, int64_t total) {
-      kernelBar.Update(done, total);
-      if (done == total) {
-        kernelBar.Finish();
-      }
-    };
-  }
+  file.kernels = kernelOptions(options, kernelBar);
   catchSignals();
   auto writeStart = std::chrono::steady_clock::now();
   FailureOr<codegen::PlanFileSummary> summary = codegen::writePlanFile(module, *model.weights, model.info, file);
@@ -372,7 +405,8 @@ static int compile(MLIRContext *context, const CompileOptions &options) {
   if (failed(verifier.run(module))) {
     return tools::kExitFailure;
   }
-  return writePlan(module, *model, options, pipeline, start);
+  return options.emit == CompileOptions::Emit::kKernels ? compileKernels(module, options, start)
+                                                        : writePlan(module, *model, options, pipeline, start);
 }
 
 int main(int argc, char **argv) {

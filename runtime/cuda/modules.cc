@@ -72,6 +72,9 @@ Modules& Modules::operator=(Modules&& other) noexcept {
 }
 
 Modules::~Modules() {
+  if (gpu_ == nullptr || !gpu_->Enter().ok()) {
+    return;
+  }
   for (const Kernel& kernel : kernels_) {
     if (kernel.module != nullptr) {
       (void)gpu_->driver().cuModuleUnload(kernel.module);

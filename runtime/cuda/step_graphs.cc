@@ -52,6 +52,9 @@ StatusOr<CUgraphExec> StepGraphs::Record(const GridShape& shape,
 }
 
 void StepGraphs::Clear() {
+  if (graphs_.empty() || !gpu_->Enter().ok()) {
+    return;
+  }
   for (const auto& [key, graph] : graphs_) {
     (void)gpu_->driver().cuGraphExecDestroy(graph);
   }

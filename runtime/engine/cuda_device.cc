@@ -26,7 +26,7 @@ class StepUpload {
  public:
   StepUpload(CudaDevice* device, const ProgramLimits& limits) : device_(device), page_tokens_(limits.page_tokens) {}
   ~StepUpload() {
-    if (host_ != nullptr) {
+    if (host_ != nullptr && device_->gpu().Enter().ok()) {
       (void)device_->gpu().driver().cuMemFreeHost(host_);
     }
   }
@@ -287,7 +287,6 @@ StatusOr<DeviceMemory> CudaDevice::Allocate(int64_t size_bytes) {
 }
 
 void CudaDevice::Free(std::byte* data, int64_t) {
-  (void)gpu_->driver().cuCtxSetCurrent(nullptr);
   if (gpu_->Enter().ok()) {
     (void)gpu_->driver().cuMemFree(Address(data));
   }

@@ -12,7 +12,7 @@ using namespace nemotron::runtime;  // NOLINT: a tool is made of nothing else
 using ::testing::HasSubstr;
 
 /// Round figures: 1 GB/s, 1 GFLOP/s in BF16, all of which is reached, 1 ms a launch.
-constexpr GpuFigures kGpu = {"test", "Test", 1e9, 1e9, 2e9, 1e9, 1e9, "nowhere"};
+constexpr GpuFigures kGpu = {"test", "Test", 1e9, 1e9, 2e9, true, 1e9, 1e9, "nowhere"};
 constexpr PredictionAssumptions kAll = {.memory_share = 1, .tensor_share = 1, .launch_seconds = 1e-3};
 
 TEST(GpuPredictionTest, KnowsGpusByName) {

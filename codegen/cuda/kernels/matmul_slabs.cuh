@@ -46,29 +46,53 @@ struct MatmulShape {
 
 /// Asks for slab `slab` of W and x. `weight` begins at this block's first band; `row_of(i)` is the row of `input` that
 /// is row i of the block, below 0 if there is none: zeros stand for it. `num_rows`, whole runs of 8, are asked for.
+///
+/// A thread's copies are kThreads apart. Where they lie from its first one is known when this is compiled, and what
+/// need not be checked for these shapes is not: the loop around it has little to do beside its products.
 template <class Product, class Tile, class RowOf>
 __device__ void FetchSlab(char* stage, const char* weight, const typename Product::Input* input, int slab,
                           int num_bands, int num_rows, RowOf row_of) {
   using Shape = MatmulShape<Product, Tile>;
-  constexpr int kBandChunks = Tile::kSlabTiles * 32;  // of 16 bytes
-  const int tiles_left = Shape::kNumTiles - slab * Tile::kSlabTiles;
-  for (int i = threadIdx.x; i < Shape::kBlockBands * kBandChunks; i += Shape::kThreads) {
-    const int band = i / kBandChunks, chunk = i % kBandChunks;
-    const bool valid = band < num_bands && chunk / 32 < tiles_left;
-    const char* from = weight + (int64{band} * Shape::kNumTiles + slab * Tile::kSlabTiles) * 512 + chunk * 16;
-    CopyAsync(stage + i * 16, valid ? from : weight, valid ? 16 : 0);
+  constexpr int kThreads = Shape::kThreads;
+  const int thread = threadIdx.x;
+
+  constexpr int kBandChunks = Tile::kSlabTiles * 32, kWeightChunks = Shape::kBlockBands * kBandChunks;  // of 16 bytes
+  static_assert(kThreads % kBandChunks == 0 || kBandChunks % kThreads == 0, "copies of a thread are not regular");
+  constexpr bool kAllBands = Shape::kNumBands % Shape::kBlockBands == 0;
+  constexpr bool kAllTiles = Shape::kNumTiles % Tile::kSlabTiles == 0;
+  const int first_band = thread / kBandChunks, first_chunk = thread % kBandChunks;
+  const char* const from =
+      weight + (int64{first_band} * Shape::kNumTiles + slab * Tile::kSlabTiles) * 512 + first_chunk * 16;
+#pragma unroll
+  for (int i = 0; i < kWeightChunks; i += kThreads) {
+    if (kWeightChunks % kThreads == 0 || thread + i < kWeightChunks) {
+      const int band = i / kBandChunks, chunk = i % kBandChunks;  // from the thread's first ones
+      const bool valid = (kAllBands || first_band + band < num_bands) &&
+                         (kAllTiles || slab * Tile::kSlabTiles + (first_chunk + chunk) / 32 < Shape::kNumTiles);
+      CopyAsync(stage + thread * 16 + i * 16, valid ? from + int64{band} * Shape::kNumTiles * 512 + chunk * 16 : weight,
+                valid ? 16 : 0);
+    }
   }
+
   constexpr int kRowChunks = Shape::kRowBytes / 16;
   constexpr int kPerChunk = 16 / static_cast<int>(sizeof(typename Product::Input));
-  const int first = slab * Tile::kSlabTiles * Shape::kTileDepth;
-  for (int i = threadIdx.x; i < num_rows * kRowChunks; i += Shape::kThreads) {
-    const int row = i / kRowChunks, chunk = i % kRowChunks, column = first + chunk * kPerChunk;
-    const int from_row = row_of(row);
-    const bool valid = from_row >= 0 && column < Product::kDepth;
-    const typename Product::Input* from = input + int64{from_row} * Product::kInputStride + column;
-    const int left = (Product::kDepth - column) * static_cast<int>(sizeof(typename Product::Input));
-    CopyAsync(stage + Shape::kWeightBytes + row * Shape::kRowPitch + chunk * 16, valid ? from : input,
-              valid ? min(left, 16) : 0);
+  constexpr int kSlabDepth = Tile::kSlabTiles * Shape::kTileDepth;
+  constexpr bool kAllColumns = Product::kDepth % kSlabDepth == 0;
+  constexpr bool kSameChunk = kThreads % kRowChunks == 0;  // of all of a thread's copies
+#pragma unroll
+  for (int i = 0; i < Shape::kBlockRows * kRowChunks; i += kThreads) {
+    if (thread + i < num_rows * kRowChunks) {
+      const int row = kSameChunk ? thread / kRowChunks + i / kRowChunks : (thread + i) / kRowChunks;
+      const int chunk = kSameChunk ? thread % kRowChunks : (thread + i) % kRowChunks;
+      const int column = slab * kSlabDepth + chunk * kPerChunk, from_row = row_of(row);
+      const bool valid = from_row >= 0 && (kAllColumns || column < Product::kDepth);
+      const int left = (Product::kDepth - column) * static_cast<int>(sizeof(typename Product::Input));
+      CopyAsync(stage + Shape::kWeightBytes + row * Shape::kRowPitch + chunk * 16,
+                valid ? input + int64{from_row} * Product::kInputStride + column : input,
+                !valid        ? 0
+                : kAllColumns ? 16
+                              : min(left, 16));
+    }
   }
 }
 
