@@ -5,14 +5,19 @@
 # beside the headers.
 
 set(cuda_roots $ENV{CUDA_HOME} /usr/local/cuda ${CMAKE_SOURCE_DIR}/.cuda/nvidia/cu13)
-find_path(NEMOTRON_CUDA_INCLUDE cuda.h PATHS ${cuda_roots} PATH_SUFFIXES include NO_DEFAULT_PATH REQUIRED)
-find_path(NEMOTRON_NVRTC_INCLUDE nvrtc.h PATHS ${cuda_roots} PATH_SUFFIXES include NO_DEFAULT_PATH REQUIRED)
-find_path(NEMOTRON_NVRTC_DIR libnvrtc.so.13 PATHS ${cuda_roots} PATH_SUFFIXES lib64 lib NO_DEFAULT_PATH REQUIRED)
-
-file(STRINGS ${NEMOTRON_CUDA_INCLUDE}/cuda.h cuda_version REGEX "^#define CUDA_VERSION [0-9]+")
-if(NOT cuda_version MATCHES " 130[0-9][0-9]$")
-  message(FATAL_ERROR "CUDA 13.0 is needed, '${cuda_version}' was found in ${NEMOTRON_CUDA_INCLUDE}/cuda.h")
+foreach(root ${cuda_roots})
+  if(EXISTS ${root}/include/cuda.h AND EXISTS ${root}/include/nvrtc.h)
+    file(STRINGS ${root}/include/cuda.h cuda_version REGEX "^#define CUDA_VERSION 130[0-9][0-9]$")
+    find_path(NEMOTRON_NVRTC_DIR libnvrtc.so.13 PATHS ${root} PATH_SUFFIXES lib64 lib NO_DEFAULT_PATH)
+    if(cuda_version AND NEMOTRON_NVRTC_DIR)
+      set(NEMOTRON_CUDA_ROOT ${root})
+      break()
+    endif()
+  endif()
+endforeach()
+if(NOT NEMOTRON_CUDA_ROOT)
+  message(FATAL_ERROR "no headers and NVRTC of CUDA 13.0 in ${cuda_roots}: run scripts/setup.sh")
 endif()
 
 add_library(nemotron_cuda_headers INTERFACE)
-target_include_directories(nemotron_cuda_headers SYSTEM INTERFACE ${NEMOTRON_CUDA_INCLUDE} ${NEMOTRON_NVRTC_INCLUDE})
+target_include_directories(nemotron_cuda_headers SYSTEM INTERFACE ${NEMOTRON_CUDA_ROOT}/include)

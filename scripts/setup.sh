@@ -40,6 +40,6 @@ has_cuda() { # FOLDER: cuda.h and nvrtc.h of CUDA 13.0, and libnvrtc
 }
 if ! has_cuda "${CUDA_HOME:-/usr/local/cuda}" && ! has_cuda .cuda/nvidia/cu13; then
   echo "setup: installing ${cuda_wheels[*]} into .cuda"
-  python3 -m pip install --quiet --no-deps --target .cuda.partial "${cuda_wheels[@]}"
+  python3 -m pip install --quiet --root-user-action ignore --no-deps --target .cuda.partial "${cuda_wheels[@]}"
   rm -rf .cuda && mv .cuda.partial .cuda
 fi
