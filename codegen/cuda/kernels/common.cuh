@@ -73,9 +73,37 @@ template <int N, class T>
 __device__ Vector<T, N> LoadVector(const T* from) {
   return *reinterpret_cast<const Vector<T, N>*>(from);
 }
+
+/// What holds so many bytes, and is stored at once.
+template <int kBytes>
+struct Word;
+template <>
+struct Word<1> {
+  using Type = unsigned char;
+};
+template <>
+struct Word<2> {
+  using Type = unsigned short;
+};
+template <>
+struct Word<4> {
+  using Type = unsigned;
+};
+template <>
+struct Word<8> {
+  using Type = unsigned long long;
+};
+template <>
+struct Word<16> {
+  using Type = uint4;
+};
+
+/// As one store, which nvcc does not always make of an assignment of small elements.
 template <int N, class T>
 __device__ void StoreVector(T* to, const Vector<T, N>& vector) {
-  *reinterpret_cast<Vector<T, N>*>(to) = vector;
+  typename Word<sizeof(vector)>::Type word;
+  memcpy(&word, &vector, sizeof(word));
+  *reinterpret_cast<decltype(word)*>(to) = word;
 }
 
 /// Where a state lies in the slot of a sequence. The compiler is told that this is global memory, which it cannot know
