@@ -25,16 +25,14 @@ struct PlanNarrowBuffersPass : public impl::PlanNarrowBuffersPassBase<PlanNarrow
   using Base::Base;
 
   void runOnOperation() override {
-    auto name = getOperation()->getAttrOfType<StringAttr>("plan.target");
-    const plan::Target *target = name ? plan::TargetRegistry::lookup(name.getValue()) : nullptr;
-    if (!target) {
-      getOperation().emitError() << "has no known target in plan.target, expected convert-nemotron-to-plan to have run";
+    FailureOr<const plan::Target *> target = plan::TargetRegistry::targetOf(getOperation());
+    if (failed(target)) {
       return signalPassFailure();
     }
     for (auto program : getOperation().getOps<plan::ProgramOp>()) {
       for (auto buffer : program.getBody().getOps<plan::BufferOp>()) {
         SmallVector<Value> values{buffer.getResult()};
-        if (buffer.getResult().getType().getElementType().isF32() && allRound(*target, values)) {
+        if (buffer.getResult().getType().getElementType().isF32() && allRound(**target, values)) {
           narrow(values);
           ++numNarrowed;
         }

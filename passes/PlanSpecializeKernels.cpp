@@ -18,13 +18,11 @@ struct PlanSpecializeKernelsPass : public impl::PlanSpecializeKernelsPassBase<Pl
   using Base::Base;
 
   void runOnOperation() override {
-    auto name = getOperation()->getAttrOfType<StringAttr>("plan.target");
-    const plan::Target *target = name ? plan::TargetRegistry::lookup(name.getValue()) : nullptr;
-    if (!target) {
-      getOperation().emitError() << "has no known target in plan.target, expected convert-nemotron-to-plan to have run";
+    FailureOr<const plan::Target *> target = plan::TargetRegistry::targetOf(getOperation());
+    if (failed(target)) {
       return signalPassFailure();
     }
-    if (!target->specializes()) {
+    if (!(*target)->specializes()) {
       return markAllAnalysesPreserved();
     }
     for (auto kernel : getOperation().getOps<plan::KernelOp>()) {
@@ -32,7 +30,7 @@ struct PlanSpecializeKernelsPass : public impl::PlanSpecializeKernelsPassBase<Pl
     }
     for (auto program : getOperation().getOps<plan::ProgramOp>()) {
       for (auto dispatch : program.getBody().getOps<plan::DispatchOp>()) {
-        if (!kernels.contains(dispatch.getKernel()) && failed(specialize(*target, program, dispatch))) {
+        if (!kernels.contains(dispatch.getKernel()) && failed(specialize(**target, program, dispatch))) {
           return signalPassFailure();
         }
       }

@@ -6,6 +6,7 @@
 
 #include "dialects/Plan/IR/Plan.h"
 #include "mlir/IR/SymbolTable.h"
+#include "passes/PlanLiveness.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -38,15 +39,11 @@ BufferShape KernelText::shape(StringRef name) const {
     return {};
   }
   auto type = cast<BufferType>(value.getType());
-  int64_t column = 0;
-  while (auto view = value.getDefiningOp<ViewOp>()) {
-    column += view.getColumn();
-    value = view.getBuffer();
-  }
+  passes::BufferColumns columns = passes::resolveView(value);
   const int64_t bytes = type.getElementType().getIntOrFloatBitWidth() / 8;
-  const int64_t lines = std::gcd<int64_t>(column * bytes, 64);
-  return {type.getElementType(), type.getColumns(), cast<BufferType>(value.getType()).rowBytes() / bytes, lines / bytes,
-          type.getSpace() == Space::Row};
+  const int64_t lines = std::gcd<int64_t>(columns.begin * bytes, 64);
+  return {type.getElementType(), type.getColumns(), columns.buffer.getResult().getType().rowBytes() / bytes,
+          lines / bytes, type.getSpace() == Space::Row};
 }
 
 template <typename SymbolOp> static RankedTensorType symbolType(DispatchOp dispatch, Attribute symbol) {

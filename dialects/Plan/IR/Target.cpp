@@ -29,6 +29,14 @@ const Target *TargetRegistry::lookup(StringRef name) {
   return it == registry().end() ? nullptr : it->second.get();
 }
 
+FailureOr<const Target *> TargetRegistry::targetOf(ModuleOp module) {
+  auto name = module->getAttrOfType<StringAttr>("plan.target");
+  if (const Target *target = name ? lookup(name.getValue()) : nullptr) {
+    return target;
+  }
+  return module.emitError() << "has no known target in plan.target, expected convert-nemotron-to-plan to have run";
+}
+
 SmallVector<StringRef> TargetRegistry::names() {
   SmallVector<StringRef> names;
   for (const auto &[name, target] : registry()) {

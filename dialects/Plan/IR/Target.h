@@ -55,6 +55,9 @@ public:
   /// Null if there is none of that name.
   static const Target *lookup(llvm::StringRef name);
 
+  /// The one that `plan.target` of `module` names. An error at the module if it was not converted to a plan.
+  static mlir::FailureOr<const Target *> targetOf(mlir::ModuleOp module);
+
   /// Sorted.
   static llvm::SmallVector<llvm::StringRef> names();
 };
