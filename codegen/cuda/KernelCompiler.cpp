@@ -38,7 +38,7 @@ FailureOr<std::string> kernelSource(plan::KernelOp kernel) {
     return kernel.emitOpError() << "has body '" << kernel.getBody() << "', which target cuda does not have";
   }
   std::string source = ("// Kernel " + kernel.getName() + "\n").str();
-  for (StringRef shared : {"step_tables", "common", "tensor_core", "matmul_slabs"}) {
+  for (StringRef shared : {"step_tables", "common", "row", "tensor_core", "matmul_slabs"}) {
     source += (sources().lookup(shared) + "\n").str();
   }
   return (source + body->second + "\n" + kernel.getConfig()).str();

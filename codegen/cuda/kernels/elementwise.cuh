@@ -1,51 +1,40 @@
 // Kernels that read and write each element once: bound by memory. A block of kThreads works on one row, kVector
 // elements a thread at a time.
 
-/// Rows of the table of embeddings, by token id. Grid (T).
-template <class Config>
-__device__ void Embedding(typename Config::Output* output, const typename Config::Weight* weight,
-                          const StepTables& step) {
-  const typename Config::Weight* from = weight + int64{step.tokens[blockIdx.x]} * Config::kColumns;
-  typename Config::Output* to = output + int64{blockIdx.x} * Config::kOutputStride;
+/// Stores f of each element of a row of kColumns.
+template <class Config, class Input, class Function>
+__device__ void MapRow(const Input* from, typename Config::Output* to, Function f) {
   for (int i = threadIdx.x * Config::kVector; i < Config::kColumns; i += Config::kThreads * Config::kVector) {
     const auto loaded = LoadVector<Config::kVector>(from + i);
     Vector<typename Config::Output, Config::kVector> stored;
     for (int j = 0; j < Config::kVector; ++j) {
-      stored.values[j] = FromFloat<typename Config::Output>(ToFloat(loaded.values[j]));
+      stored.values[j] = FromFloat<typename Config::Output>(f(ToFloat(loaded.values[j])));
     }
     StoreVector<Config::kVector>(to + i, stored);
   }
+}
+
+/// Rows of the table of embeddings, by token id. Grid (T).
+template <class Config>
+__device__ void Embedding(typename Config::Output* output, const typename Config::Weight* weight,
+                          const StepTables& step) {
+  MapRow<Config>(weight + int64{step.tokens[blockIdx.x]} * Config::kColumns,
+                 output + int64{blockIdx.x} * Config::kOutputStride, [](float x) { return x; });
 }
 
 /// The rows whose logits are asked for. Grid (R).
 template <class Config>
 __device__ void SelectRows(const typename Config::Input* input, typename Config::Output* output,
                            const StepTables& step) {
-  const typename Config::Input* from = input + int64{step.output_rows[blockIdx.x]} * Config::kInputStride;
-  typename Config::Output* to = output + int64{blockIdx.x} * Config::kOutputStride;
-  for (int i = threadIdx.x * Config::kVector; i < Config::kColumns; i += Config::kThreads * Config::kVector) {
-    const auto loaded = LoadVector<Config::kVector>(from + i);
-    Vector<typename Config::Output, Config::kVector> stored;
-    for (int j = 0; j < Config::kVector; ++j) {
-      stored.values[j] = FromFloat<typename Config::Output>(ToFloat(loaded.values[j]));
-    }
-    StoreVector<Config::kVector>(to + i, stored);
-  }
+  MapRow<Config>(input + int64{step.output_rows[blockIdx.x]} * Config::kInputStride,
+                 output + int64{blockIdx.x} * Config::kOutputStride, [](float x) { return x; });
 }
 
 /// An activation function of each element. Grid (rows).
 template <class Config>
 __device__ void ActivateRows(const typename Config::Input* input, typename Config::Output* output) {
-  const typename Config::Input* from = input + int64{blockIdx.x} * Config::kInputStride;
-  typename Config::Output* to = output + int64{blockIdx.x} * Config::kOutputStride;
-  for (int i = threadIdx.x * Config::kVector; i < Config::kColumns; i += Config::kThreads * Config::kVector) {
-    const auto loaded = LoadVector<Config::kVector>(from + i);
-    Vector<typename Config::Output, Config::kVector> stored;
-    for (int j = 0; j < Config::kVector; ++j) {
-      stored.values[j] = FromFloat<typename Config::Output>(Activate<Config::kActivation>(ToFloat(loaded.values[j])));
-    }
-    StoreVector<Config::kVector>(to + i, stored);
-  }
+  MapRow<Config>(input + int64{blockIdx.x} * Config::kInputStride, output + int64{blockIdx.x} * Config::kOutputStride,
+                 [](float x) { return Activate<Config::kActivation>(x); });
 }
 
 /// The sum of two activations. Grid (rows).

@@ -2,66 +2,6 @@
 // threads keep in registers, kVector neighbours each kThreads * kVector apart, so that it is read once: bound by
 // memory. Sums are F32, in an order that depends on the row's width alone.
 
-/// A row of kColumns F32 in the registers of a block.
-template <class Config>
-struct Row {
-  static constexpr int kStep = Config::kThreads * Config::kVector;
-  static constexpr int kSteps = (Config::kColumns + kStep - 1) / kStep;
-
-  static __device__ int First(int step) { return step * kStep + static_cast<int>(threadIdx.x) * Config::kVector; }
-
-  /// Calls body(value) for the elements of this thread.
-  template <class Body>
-  __device__ void ForEach(Body body) {
-    ForEachWith(*this, [&](float& x, float) { body(x); });
-  }
-
-  /// Calls body(value, other) for the elements of this thread and those of `other` in the same columns.
-  template <class Body>
-  __device__ void ForEachWith(const Row& other, Body body) {
-#pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
-      if (First(step) < Config::kColumns) {
-#pragma unroll
-        for (int j = 0; j < Config::kVector; ++j) {
-          body(values[step][j], other.values[step][j]);
-        }
-      }
-    }
-  }
-
-  template <class T>
-  __device__ void Load(const T* from) {
-#pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
-      if (First(step) < Config::kColumns) {
-        const auto loaded = LoadVector<Config::kVector>(from + First(step));
-#pragma unroll
-        for (int j = 0; j < Config::kVector; ++j) {
-          values[step][j] = ToFloat(loaded.values[j]);
-        }
-      }
-    }
-  }
-
-  template <class T>
-  __device__ void Store(T* to) const {
-#pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
-      if (First(step) < Config::kColumns) {
-        Vector<T, Config::kVector> stored;
-#pragma unroll
-        for (int j = 0; j < Config::kVector; ++j) {
-          stored.values[j] = FromFloat<T>(values[step][j]);
-        }
-        StoreVector<Config::kVector>(to + First(step), stored);
-      }
-    }
-  }
-
-  float values[kSteps][Config::kVector];
-};
-
 enum class Scaling { kNone, kToken, kStatic };
 
 /// Stores a row as numbers, or as E4M3 codes and their scale: the constant, or max(m / 448, 2^-126), m the absolute
@@ -146,18 +86,8 @@ __device__ void GatedRMSNorm(const float* input, const float* gate, typename Con
                              const float* weight) {
   __shared__ float scratch[Config::kThreads / 32];
   const int64 index = blockIdx.x, first = int64{blockIdx.y} * Config::kColumns;
-  Row<Config> row, gates;
+  Row<Config> row;
   row.Load(input + index * Config::kInputStride + first);
-  gates.Load(gate + index * Config::kGateStride + first);
-  float squares = 0;
-  row.ForEachWith(gates, [&](float& x, float z) {
-    x *= Silu(z);
-    squares += x * x;
-  });
-  squares = BlockReduce<Sum, Config::kThreads>(squares, scratch);
-  const float factor = 1.0f / sqrtf(squares / Config::kColumns + Config::kEps);
-  Row<Config> gains;
-  gains.Load(weight + first);
-  row.ForEachWith(gains, [&](float& x, float gain) { x = x * factor * gain; });
+  NormalizeGated(row, gate + index * Config::kGateStride + first, weight + first, Config::kEps, scratch);
   row.Store(output + index * Config::kOutputStride + first);
 }

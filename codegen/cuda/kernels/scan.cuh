@@ -594,46 +594,24 @@ __device__ void ScanKeep(const float* b, const float* dt, const float* dt_bias, 
   }
 }
 
-/// RMSNorm of one group of the channels of a gated row: u = y * silu(gate), divided by the group's root mean square,
-/// times `weight`. Mamba-2, arXiv:2405.21060, section 7.1. As in rows.cuh, a row is kept in registers and read once:
-/// bound by memory. Sums in an order that depends on the width of a group alone. Grid (T, G).
+/// One group of the channels of a row, as the norm has it.
+template <class Config>
+struct NormShape {
+  static constexpr int kColumns = Config::kHeads / Config::kGroups * Config::kHeadDim;
+  static constexpr int kVector = Config::kNormVector, kThreads = Config::kNormThreads;
+};
+
+/// The gated RMSNorm of one group of y (row.cuh): read once, bound by memory. Grid (T, G).
 template <class Config>
 __device__ void GatedNorm(const void* y, const float* gate, typename Config::Output* output, const float* weight) {
-  constexpr int kWidth = Config::kHeads / Config::kGroups * Config::kHeadDim, kVector = Config::kNormVector;
-  constexpr int kStep = Config::kNormThreads * kVector, kSteps = (kWidth + kStep - 1) / kStep;
-  __shared__ float scratch[Config::kNormThreads / 32];
+  using Shape = NormShape<Config>;
+  __shared__ float scratch[Shape::kThreads / 32];
   const int64 token = blockIdx.x;
-  const int first = blockIdx.y * kWidth, own = threadIdx.x * kVector;
-  const float* row = static_cast<const float*>(y) + token * Config::kYStride + first;
-  float squares = 0;
-  Vector<float, kVector> values[kSteps];
-#pragma unroll
-  for (int i = 0; i < kSteps; ++i) {
-    if (const int column = i * kStep + own; column < kWidth) {
-      values[i] = LoadVector<kVector>(row + column);
-      const auto gates = LoadVector<kVector>(gate + token * Config::kGateStride + first + column);
-#pragma unroll
-      for (int j = 0; j < kVector; ++j) {
-        float& value = values[i].values[j];
-        value *= Silu(gates.values[j]);
-        squares += value * value;
-      }
-    }
-  }
-  squares = BlockReduce<Sum, Config::kNormThreads>(squares, scratch);
-  const float factor = 1.0f / sqrtf(squares / kWidth + Config::kEps);
-#pragma unroll
-  for (int i = 0; i < kSteps; ++i) {
-    if (const int column = i * kStep + own; column < kWidth) {
-      const auto gains = LoadVector<kVector>(weight + first + column);
-      Vector<typename Config::Output, kVector> stored;
-#pragma unroll
-      for (int j = 0; j < kVector; ++j) {
-        stored.values[j] = FromFloat<typename Config::Output>(values[i].values[j] * factor * gains.values[j]);
-      }
-      StoreVector(output + token * Config::kOutputStride + first + column, stored);
-    }
-  }
+  const int first = blockIdx.y * Shape::kColumns;
+  Row<Shape> row;
+  row.Load(static_cast<const float*>(y) + token * Config::kYStride + first);
+  NormalizeGated(row, gate + token * Config::kGateStride + first, weight + first, Config::kEps, scratch);
+  row.Store(output + token * Config::kOutputStride + first);
 }
 
 /// The same where y lies in the output.
