@@ -26,7 +26,12 @@ struct ConvertNemotronToPlanPass : public impl::ConvertNemotronToPlanPassBase<Co
       return signalPassFailure();
     }
     step->erase();
-    getOperation()->setAttr("plan.target", StringAttr::get(&getContext(), target));
+    Builder builder(&getContext());
+    getOperation()->setAttr("plan.target", builder.getStringAttr(target));
+    if (!architectures.empty()) {
+      SmallVector<StringRef> names(architectures.begin(), architectures.end());
+      getOperation()->setAttr("plan.architectures", builder.getStrArrayAttr(names));
+    }
   }
 
 private:

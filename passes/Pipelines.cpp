@@ -105,13 +105,15 @@ LogicalResult buildCompilePipeline(OpPassManager &passes, const PipelineOptions 
   // From what is computed to what is launched. The target says which kernels there are.
   ConvertNemotronToPlanPassOptions conversion;
   conversion.target = options.target;
+  conversion.architectures = options.architectures;
   passes.addPass(createConvertNemotronToPlanPass(conversion));
   if (failed(addInsertion(passes, options, kAfterConversion, errors))) {
     return failure();
   }
 
-  // Kernels are made for the types that buffers have in the end.
-  passes.addPass(createPlanNarrowBuffersPass());
+  // Kernels are made for the dispatches that are left, and for the types that buffers have in the end.
+  passes.addPass(createPlanFuseDispatchesPass());
+  passes.addPass(createPlanRetypeBuffersPass());
   passes.addPass(createPlanSpecializeKernelsPass());
 
   // Places in memory depend on the final order of dispatches, so they come last; the verifier stands between any

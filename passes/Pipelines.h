@@ -16,6 +16,7 @@ llvm::ArrayRef<llvm::StringRef> extensionPoints();
 
 struct PipelineOptions {
   std::string target = "cpu"; ///< name of a `plan::Target`
+  llvm::SmallVector<std::string> architectures; ///< of GPUs that kernels are compiled for; empty: not known
   bool fuses = true;          ///< without fusions every matrix of the checkpoint has its own dispatch
   std::string recipe;         ///< of `nemotron-quantize`; empty: nothing is quantized
   std::string kvCache;        ///< "e4m3", or empty: as the recipe says

@@ -10,7 +10,7 @@ def ConvertNemotronToPlanPass : Pass<"convert-nemotron-to-plan", "::mlir::Module
     The function `@step` becomes a `plan.program @step`. Each op becomes what the target has for it, with a buffer for each result;
     `nemotron.split` becomes views, without a copy. What is done to a weight (cast, concat, stack, ..., then the layout
     of the target) is gathered into the region of a `plan.weight`, equal ones once; states become `plan.state`s. The target goes into
-    the module's attribute `plan.target`.
+    the module's attribute `plan.target`, and the architectures that its kernels are compiled for into `plan.architectures`.
 
     An op that the target has no kernel for is an error at the op. A module without `@step`, such as one that was converted, is one too.
 
@@ -18,25 +18,41 @@ def ConvertNemotronToPlanPass : Pass<"convert-nemotron-to-plan", "::mlir::Module
       %y = nemotron.linear %x, %w       ->     %y = plan.buffer "linear" : !plan.buffer<token, 576, f32>
                                                plan.dispatch "cpu.linear" ins(input = %x) outs(output = %y) weights(weight = @up)
   }];
-  let options = [Option<"target", "target", "std::string", /*default=*/"\"cpu\"", "Device that the program runs on">];
+  let options = [Option<"target", "target", "std::string", /*default=*/"\"cpu\"", "Device that the program runs on">,
+                 ListOption<"architectures", "architectures", "std::string", "Of GPUs, e.g. sm_90a; none: any">];
   let dependentDialects = ["::nemotron::plan::PlanDialect"];
   let statistics = [Statistic<"numDispatches", "num-dispatches", "Dispatches in the program">,
                     Statistic<"numWeights", "num-weights", "Weights of the plan">];
 }
 
-def PlanNarrowBuffersPass : Pass<"plan-narrow-buffers", "::mlir::ModuleOp"> {
-  let summary = "Store as bf16 what is only read rounded to bf16";
+def PlanFuseDispatchesPass : Pass<"plan-fuse-dispatches", "::mlir::ModuleOp"> {
+  let summary = "Carry out several dispatches by one kernel of the target";
   let description = [{
-    A buffer of f32 becomes one of bf16 if each dispatch that reads it, or a view of it, rounds it to bf16 first, as products with bf16
-    matrices do, and each that writes it can store bf16. The bits of all results stay the same; its bytes are halved, and kernels may copy it
-    to where they multiply without a detour through registers. The target in `plan.target` knows its kernels; it says nothing for `cpu`.
+    What ops may be fused for every target is done before they become dispatches; here is what only the kernels of the target in
+    `plan.target` can do. For `cuda` a product adds the residual of the norm behind it, and stores codes whose scale is known; for `cpu`
+    there is nothing. Results stay the same.
+
+      plan.dispatch "cuda.linear" ins(input = %x) outs(output = %d)     ->   plan.dispatch "cuda.linear" ins(input = %x, residual = %r)
+      plan.dispatch "cuda.add_rms_norm"                                        outs(output = %s)
+        ins(residual = %r, delta = %d) outs(sum = %s, output = %y)           plan.dispatch "cuda.rms_norm" ins(input = %s) outs(output = %y)
+  }];
+  let dependentDialects = ["::nemotron::plan::PlanDialect"];
+}
+
+def PlanRetypeBuffersPass : Pass<"plan-retype-buffers", "::mlir::ModuleOp"> {
+  let summary = "Store buffers in the type in which they are multiplied";
+  let description = [{
+    A buffer takes another type if each dispatch that reads it, or a view of it, prefers that one, and each that writes it can store it. The
+    bits of all results stay the same. Products with bf16 matrices round f32 to bf16 first: stored so, it has half the bytes, and kernels copy
+    it to where they multiply without a detour through registers. Codes of f8E4M3FN are stored as f16, which holds them exactly, where tensor
+    cores do not multiply them. The target in `plan.target` knows its kernels; it says nothing for `cpu`.
 
       %x = plan.buffer "norm" : !plan.buffer<token, 192, f32>          %x = plan.buffer "norm" : !plan.buffer<token, 192, bf16>
       plan.dispatch "cuda.rms_norm" ... outs(output = %x)         ->   plan.dispatch "cuda.rms_norm" ... outs(output = %x)
       plan.dispatch "cuda.linear" ins(input = %x) ...                  plan.dispatch "cuda.linear" ins(input = %x) ...
   }];
   let dependentDialects = ["::nemotron::plan::PlanDialect"];
-  let statistics = [Statistic<"numNarrowed", "num-narrowed", "Buffers that became bf16">];
+  let statistics = [Statistic<"numRetyped", "num-retyped", "Buffers that took another type">];
 }
 
 def PlanSpecializeKernelsPass : Pass<"plan-specialize-kernels", "::mlir::ModuleOp"> {

@@ -115,6 +115,7 @@ static std::optional<int> buildPipeline(PassManager &manager, const CompileOptio
   } else {
     passes::PipelineOptions pipeline;
     pipeline.target = options.target_name();
+    pipeline.architectures.assign(options.architectures.begin(), options.architectures.end());
     pipeline.insertions = options.insertions;
     pipeline.recipe = options.quantize;
     pipeline.kvCache = quantizesCache(options) ? "e4m3" : "";

@@ -7,6 +7,10 @@
 
 namespace nemotron::codegen {
 
+/// Whether tensor cores multiply E4M3 for `mma.sync` on all architectures of the plan that `op` is of: QMMA in the
+/// machine code of sm_89 and sm_120. Else codes are kept as f16.
+bool multipliesE4M3(mlir::Operation *op);
+
 // Each gives the kernel of a dispatch of target "cuda"; a type or shape that it is not there for is an error at the
 // dispatch. One file each, beside the body in codegen/cuda/kernels.
 

@@ -157,7 +157,7 @@ static FailureOr<Experts> readExperts(KernelText &text, DispatchOp dispatch) {
     return dispatch.emitOpError() << "reads columns of " << input.element << " that begin at a multiple of "
                                   << input.alignment << ", which target cuda has no kernel for";
   }
-  Type f32 = builder.getF32Type(), codes = up.getElementType();
+  Type f32 = builder.getF32Type(), codes = multipliesE4M3(dispatch) ? up.getElementType() : builder.getF16Type();
   StringRef kind = isCodes ? "Codes" : splits ? "Split" : "Rounded";
   const auto scaleOf = [&](StringRef name) -> StringRef {
     return !isCodes ? "None" : text.hasWeight(name) ? "Expert" : "Row";
@@ -200,14 +200,14 @@ static void addScratch(KernelText &text, Experts &experts) {
   const int64_t picks = experts.picks, resultStride = alignTo(experts.down.shape.outputs, 8);
   const int64_t inputRows = !experts.quantizesInput ? 0 : experts.up.inputScale == "Expert" ? picks : 1;
   const int64_t hiddenBytes = experts.hidden.getIntOrFloatBitWidth() / 8 * experts.hiddenStride;
-  experts.region(text, "kUpInputOffset", inputRows * experts.up.inputStride);
+  experts.region(text, "kUpInputOffset", inputRows * experts.up.inputStride * experts.up.shape.inputBytes);
   experts.region(text, "kUpScalesOffset", experts.up.inputScale == "Row" ? 4 : 0);
   if (!experts.quantizesHidden) {
     text.constant("kDownInputOffset", experts.bytesPerToken); // `down` reads what `up` has written
   }
   experts.region(text, "kHiddenOffset", picks * hiddenBytes);
   if (experts.quantizesHidden) {
-    experts.region(text, "kDownInputOffset", picks * experts.down.inputStride);
+    experts.region(text, "kDownInputOffset", picks * experts.down.inputStride * experts.down.shape.inputBytes);
   }
   experts.region(text, "kDownScalesOffset", experts.quantizesHidden ? picks * 4 : 0);
   experts.region(text, "kResultsOffset", picks * resultStride * 4);

@@ -208,17 +208,32 @@ LogicalResult CudaTarget::lower(Operation *op, PlanBuilder &builder) const {
   return failed(spec) ? failure() : builder.dispatch(op, spec->layMatrices(Layout::Fragment));
 }
 
-bool CudaTarget::roundsInput(DispatchOp dispatch, StringRef input) const {
-  return dispatch.getKernel() == "cuda.linear" && input == "input" &&
-         !cast<BoolAttr>(dispatch.getParameters().get("split_input")).getValue();
+Type CudaTarget::preferredInput(DispatchOp dispatch, StringRef input, Type type) const {
+  StringRef kernel = dispatch.getKernel();
+  if (input != "input" || (kernel != "cuda.linear" && kernel != "cuda.scaled_matmul")) {
+    return {};
+  }
+  Builder builder(dispatch.getContext());
+  auto splits = dispatch.getParameters().getAs<BoolAttr>("split_input");
+  if (type.isF32() && !(splits && splits.getValue())) {
+    return builder.getBF16Type();
+  }
+  return type.isFloat8E4M3FN() && !multipliesE4M3(dispatch) ? builder.getF16Type() : Type();
 }
 
-bool CudaTarget::storesBF16(DispatchOp dispatch, StringRef output) const {
-  static const llvm::StringSet<> kernels = {
+bool CudaTarget::storesAs(DispatchOp dispatch, StringRef output, Type type) const {
+  static const llvm::StringSet<> storeBF16 = {
       "cuda.rms_norm",           "cuda.add_rms_norm", "cuda.layer_norm",    "cuda.add_layer_norm", "cuda.relu2",
       "cuda.gated_rms_norm",     "cuda.linear",       "cuda.scaled_matmul", "cuda.attention",      "cuda.select_rows",
       "cuda.ssm_scan_gated_norm"};
-  return output == "output" && kernels.contains(dispatch.getKernel());
+  static const llvm::StringSet<> storeCodes = {"cuda.rms_norm_quantize",
+                                               "cuda.add_rms_norm_quantize",
+                                               "cuda.layer_norm_quantize",
+                                               "cuda.add_layer_norm_quantize",
+                                               "cuda.quantize",
+                                               "cuda.linear",
+                                               "cuda.scaled_matmul"};
+  return output == "output" && (type.isBF16() ? storeBF16 : storeCodes).contains(dispatch.getKernel());
 }
 
 FailureOr<KernelSpec> CudaTarget::specialize(DispatchOp dispatch) const {

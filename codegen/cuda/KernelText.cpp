@@ -80,7 +80,11 @@ StringRef KernelText::string(StringRef parameter) const {
 //===----------------------------------------------------------------------===//
 
 StringRef KernelText::cppType(Type element) {
-  return element.isF32() ? "float" : element.isBF16() ? "bf16" : element.isFloat8E4M3FN() ? "e4m3" : "int";
+  return element.isF32()            ? "float"
+         : element.isBF16()         ? "bf16"
+         : element.isF16()          ? "e4m3_as_f16"
+         : element.isFloat8E4M3FN() ? "e4m3"
+                                    : "int";
 }
 
 KernelText &KernelText::member(const Twine &line) {

@@ -36,7 +36,9 @@ struct MatmulTile {
 
   int64_t sharedBytes(const MatmulShape &shape) const {
     const int64_t rowBytes = slabTiles * 32 / shape.weightBytes * shape.inputBytes;
-    const int64_t padding = shape.inputBytes == 4 ? 64 / shape.weightBytes : 16;
+    const int64_t padding = shape.inputBytes == shape.weightBytes ? 0
+                            : shape.inputBytes == 4               ? 64 / shape.weightBytes
+                                                                  : 32;
     return stages * (blockBands() * slabTiles * 512 + blockRows() * (rowBytes + padding));
   }
 

@@ -13,13 +13,13 @@
 // PIPELINE-SAME:   nemotron-drop-dead,
 // PIPELINE-SAME:   func.func(nemotron-fuse-activation-quantize,nemotron-fuse-conv-activation,nemotron-fuse-linear-activation,nemotron-fuse-scan-norm,nemotron-fuse-qkv,
 // PIPELINE-SAME:             nemotron-fuse-add-rms-norm,nemotron-fuse-add-layer-norm,nemotron-fuse-norm-quantize),
-// PIPELINE-SAME:   nemotron-drop-dead,convert-nemotron-to-plan{target=cpu},plan-narrow-buffers,plan-specialize-kernels,plan-memory{report=false},verify-plan)
+// PIPELINE-SAME:   nemotron-drop-dead,convert-nemotron-to-plan{ target=cpu},plan-fuse-dispatches,plan-retype-buffers,plan-specialize-kernels,plan-memory{report=false},verify-plan)
 
 // QUANTIZED:     builtin.module(nemotron-quantize{kv-cache=e4m3 kv-scale=5.000000e-01 recipe=fp8-all},canonicalize
 
 // INSERTED:      builtin.module(inline{{.*}},cse,canonicalize
 // INSERTED-SAME: nemotron-fuse-norm-quantize),func.func(sccp),canonicalize
-// INSERTED-SAME: convert-nemotron-to-plan{target=cpu},symbol-dce,plan-narrow-buffers,plan-specialize-kernels,plan-memory
+// INSERTED-SAME: convert-nemotron-to-plan{ target=cpu},symbol-dce,plan-fuse-dispatches,plan-retype-buffers,plan-specialize-kernels,plan-memory
 
 // TARGET:  error: no target 'abacus', expected one of: cpu
 // WRAPPED: the passes at 'after-fusion' start with 'builtin.module(', expected only what stands inside it

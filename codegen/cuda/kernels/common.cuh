@@ -15,6 +15,10 @@ struct bf16 {
 struct e4m3 {
   unsigned char bits;
 };
+/// The same number as F16, where tensor cores do not multiply codes.
+struct e4m3_as_f16 {
+  unsigned short bits;
+};
 
 __device__ inline float ToFloat(float value) { return value; }
 __device__ inline float ToFloat(bf16 value) { return __uint_as_float(static_cast<unsigned>(value.bits) << 16); }
@@ -61,6 +65,19 @@ __device__ inline bf16 FromFloat<bf16>(float value) {
 template <>
 __device__ inline e4m3 FromFloat<e4m3>(float value) {
   return {ToE4M3(value)};
+}
+
+template <>
+__device__ inline e4m3_as_f16 FromFloat<e4m3_as_f16>(float value) {
+  e4m3_as_f16 result;
+#if __CUDA_ARCH__ >= 890
+  asm("{.reg .b16 high; .reg .b32 pair; cvt.rn.f16x2.e4m3x2 pair, %1; mov.b32 {%0, high}, pair;}"
+      : "=h"(result.bits)
+      : "h"(static_cast<unsigned short>(ToE4M3(value))));
+#else
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result.bits) : "f"(ToFloat(e4m3{ToE4M3(value)})));
+#endif
+  return result;
 }
 
 /// N neighbours that are loaded and stored at once.

@@ -14,8 +14,8 @@
 // Sums are chains over K that do not depend on the tile (matmul_slabs.cuh), and a token's picks are added one after
 // another in the order of experts, with the same multiply-adds either way: results do not depend on the step.
 //
-// Config::Up and Config::Down are products: beside what FetchSlab takes, kWeightScales (0: none, 1: one an expert, else
-// one an output) and kInputScale. Config::k...Offset tell where in scratch, in bytes a token.
+// Config::Up and Config::Down are products: beside what SlabCopies takes, kWeightScales (0: none, 1: one an expert,
+// else one an output) and kInputScale. Config::k...Offset tell where in scratch, in bytes a token.
 
 enum class InputScale { kNone, kRow, kExpert };  // of codes
 
@@ -30,8 +30,8 @@ __device__ int ExpertOf(const int* indices, int pick) {
 
 /// A row of F32 as E4M3 codes: x is stored as e4m3(x / scale). `scale` is that of the expert, or if kScale is kRow
 /// max(m / 448, 2^-126), m the absolute maximum of the row, NaNs not counted, and is stored. A block a row.
-template <int kColumns, int kVector, int kThreads, InputScale kScale>
-__device__ void QuantizeExpertRow(const float* from, e4m3* to, float scale, float* scale_to) {
+template <int kColumns, int kVector, int kThreads, InputScale kScale, class Code>
+__device__ void QuantizeExpertRow(const float* from, Code* to, float scale, float* scale_to) {
   if constexpr (kScale == InputScale::kRow) {
     __shared__ float scratch[kThreads / 32];
     float largest = 0;
@@ -48,9 +48,9 @@ __device__ void QuantizeExpertRow(const float* from, e4m3* to, float scale, floa
   }
   for (int i = threadIdx.x * kVector; i < kColumns; i += kThreads * kVector) {
     const auto x = LoadVector<kVector>(from + i);
-    Vector<e4m3, kVector> codes;
+    Vector<Code, kVector> codes;
     for (int j = 0; j < kVector; ++j) {
-      codes.values[j] = FromFloat<e4m3>(x.values[j] / scale);
+      codes.values[j] = FromFloat<Code>(x.values[j] / scale);
     }
     StoreVector<kVector>(to + i, codes);
   }
@@ -62,7 +62,7 @@ __device__ void QuantizeInput(const float* input, const int* indices, const floa
                               const StepTables& step) {
   constexpr bool kOfPick = Config::Up::kInputScale == InputScale::kExpert;
   const int64 row = blockIdx.x, num_tokens = step.num_tokens;
-  auto* codes = reinterpret_cast<e4m3*>(scratch + num_tokens * Config::kUpInputOffset);
+  auto* codes = reinterpret_cast<typename Config::Up::Input*>(scratch + num_tokens * Config::kUpInputOffset);
   auto* scales = reinterpret_cast<float*>(scratch + num_tokens * Config::kUpScalesOffset);
   QuantizeExpertRow<Config::Up::kDepth, Config::kUpVector, Config::kQuantizeThreads, Config::Up::kInputScale>(
       input + (kOfPick ? row / Config::kPicks : row) * Config::kInputStride, codes + row * Config::Up::kInputStride,
@@ -74,7 +74,7 @@ template <class Config>
 __device__ void QuantizeHidden(char* scratch, const StepTables& step) {
   const int64 row = blockIdx.x, num_tokens = step.num_tokens;
   const auto* hidden = reinterpret_cast<const float*>(scratch + num_tokens * Config::kHiddenOffset);
-  auto* codes = reinterpret_cast<e4m3*>(scratch + num_tokens * Config::kDownInputOffset);
+  auto* codes = reinterpret_cast<typename Config::Down::Input*>(scratch + num_tokens * Config::kDownInputOffset);
   auto* scales = reinterpret_cast<float*>(scratch + num_tokens * Config::kDownScalesOffset);
   QuantizeExpertRow<Config::Down::kDepth, Config::kDownVector, Config::kQuantizeThreads, InputScale::kRow>(
       hidden + row * Config::kHiddenStride, codes + row * Config::Down::kInputStride, 0.0f, scales + row);
@@ -144,7 +144,7 @@ __device__ int InputRow(int pick) {
 template <class Config>
 __device__ typename Config::Hidden ToHidden(float sum, int expert, const float* down_input_scale) {
   float value = Relu2(sum);
-  if constexpr (sizeof(typename Config::Hidden) == 1) {
+  if constexpr (Config::Down::kInputScale == InputScale::kExpert) {
     value = value / down_input_scale[expert];
   }
   return FromFloat<typename Config::Hidden>(value);
@@ -221,15 +221,13 @@ __device__ void UpFewTokens(const typename Config::Input* input, const int* indi
   const int expert = picked.experts[index], first_band = blockIdx.x * Shape::kBlockBands;
   const auto matrices = UpMatrices<Config>(input, up, up_scale, up_input_scale, scratch, step.num_tokens);
   const char* bands = matrices.template Bands<Tile>(expert, first_band);
+  SlabCopies<Product, Tile> copies(bands, matrices.input, Shape::kNumBands - first_band, [&](int token) {
+    const int pick = picked.PickOf(index, token);
+    return pick < 0 ? -1 : InputRow<Config>(pick);
+  });
   WarpSums<Product, Tile> sums;
   StreamSlabs<Tile, Shape::kStageBytes>(
-      shared, Shape::kNumSlabs,
-      [&](char* stage, int slab) {
-        FetchSlab<Product, Tile>(stage, bands, matrices.input, slab, Shape::kNumBands - first_band, 8, [&](int token) {
-          const int pick = picked.PickOf(index, token);
-          return pick < 0 ? -1 : InputRow<Config>(pick);
-        });
-      },
+      shared, Shape::kNumSlabs, [&](char* stage, int slab) { copies.Fetch(stage, slab); },
       [&](const char* stage, int slab) { sums.Multiply(stage, slab); });
   auto* hidden = reinterpret_cast<typename Config::Hidden*>(scratch + int64{step.num_tokens} * Config::kHiddenOffset);
   sums.Take([&](float sum, int token, int output_of_block, int) {
@@ -254,15 +252,21 @@ __device__ void DownFewTokens(const int* indices, const float* weights, float* o
   const int num_picked = picked.template Find<Shape::kThreads>(indices, step.num_tokens);
   const int first_band = blockIdx.x * Shape::kBlockBands;
   const auto matrices = DownMatrices<Config>(down, down_scale, down_input_scale, scratch, step.num_tokens);
+  const auto copies_of = [&](int index) {
+    return SlabCopies<Product, Tile>(matrices.template Bands<Tile>(picked.experts[index], first_band), matrices.input,
+                                     Shape::kNumBands - first_band,
+                                     [&](int token) { return picked.PickOf(index, token); });
+  };
+  SlabCopies<Product, Tile> copies = copies_of(0);
   float totals[Tile::kBands * Tile::kRowTiles * 4] = {};
   WarpSums<Product, Tile> sums;
   StreamSlabs<Tile, Shape::kStageBytes>(
       shared, num_picked * Shape::kNumSlabs,
       [&](char* stage, int slab) {
-        const int index = slab / Shape::kNumSlabs;
-        FetchSlab<Product, Tile>(stage, matrices.template Bands<Tile>(picked.experts[index], first_band),
-                                 matrices.input, slab % Shape::kNumSlabs, Shape::kNumBands - first_band, 8,
-                                 [&](int token) { return picked.PickOf(index, token); });
+        if (slab > 0 && slab % Shape::kNumSlabs == 0) {
+          copies = copies_of(slab / Shape::kNumSlabs);
+        }
+        copies.Fetch(stage, slab % Shape::kNumSlabs);
       },
       [&](const char* stage, int slab) {
         sums.Multiply(stage, slab % Shape::kNumSlabs);
@@ -369,13 +373,11 @@ __device__ void MultiplyPicks(const ExpertMatrices<Product>& matrices, Output* o
   const int first_band = blockIdx.x * Shape::kBlockBands, row_tiles = (tile.count + 7) / 8;
   const int first_row_tile = threadIdx.x / 32 / Tile::kWarpsN * Tile::kRowTiles;  // of this warp
   const char* bands = matrices.template Bands<Tile>(tile.expert, first_band);
+  SlabCopies<Product, Tile> copies(bands, matrices.input, Shape::kNumBands - first_band,
+                                   [&](int row) { return picks[row] < 0 ? -1 : row_of(picks[row]); });
   WarpSums<Product, Tile> sums;
   StreamSlabs<Tile, Shape::kStageBytes>(
-      shared, Shape::kNumSlabs,
-      [&](char* stage, int slab) {
-        FetchSlab<Product, Tile>(stage, bands, matrices.input, slab, Shape::kNumBands - first_band, row_tiles * 8,
-                                 [&](int row) { return picks[row] < 0 ? -1 : row_of(picks[row]); });
-      },
+      shared, Shape::kNumSlabs, [&](char* stage, int slab) { copies.Fetch(stage, slab); },
       [&](const char* stage, int slab) { sums.Multiply(stage, slab, row_tiles - first_row_tile); });
 
   constexpr bool kStaged = sizeof(Output) < 4;

@@ -24,6 +24,14 @@ __device__ inline void LoadMatrix2(unsigned (&fragment)[2], const void* row) {
                : "memory");
 }
 
+/// Four, their rows an address of each lane: two operands B of products over 16 (of 8-bit elements 32).
+__device__ inline void LoadMatrix4(unsigned (&first)[2], unsigned (&second)[2], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(first[0]), "=r"(first[1]), "=r"(second[0]), "=r"(second[1])
+               : "r"(SharedAddress(row))
+               : "memory");
+}
+
 __device__ inline void MultiplyBF16(float (&sum)[4], const uint4& a, const unsigned (&b)[2]) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
@@ -70,16 +78,10 @@ __device__ inline unsigned F16ToBF16(unsigned pair) {
   return PackBF16(low, high);
 }
 
-/// Whether tensor cores multiply E4M3 for mma.sync: QMMA in the machine code of sm_89 and sm_120.
-#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200)
-constexpr bool kMultipliesE4M3 = true;
-#else
-constexpr bool kMultipliesE4M3 = false;
-#endif
-
-/// 32 products a sum of E4M3.
+/// 32 products a sum of E4M3. Only where tensor cores do that: else ptxas would make it of F16 products, and decode
+/// both operands for each.
 __device__ inline void MultiplyE4M3(float (&sum)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200)
   asm("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));

@@ -36,9 +36,9 @@ LogicalResult BufferType::verify(function_ref<InFlightDiagnostic()> emitError, S
   if (columns < 1 || columns > (int64_t(1) << 40)) { // buffer_type_c1
     return emitError() << "buffer has " << columns << " columns, expected 1 to 2^40";
   }
-  if (!elementType.isF32() && !elementType.isBF16() && !ir::isCode(elementType) &&
+  if (!elementType.isF32() && !elementType.isBF16() && !elementType.isF16() && !ir::isCode(elementType) &&
       !elementType.isInteger(32)) { // buffer_type_c2
-    return emitError() << "buffer has elements of " << elementType << ", expected f32, bf16, f8E4M3FN, i8 or i32";
+    return emitError() << "buffer has elements of " << elementType << ", expected f32, bf16, f16, f8E4M3FN, i8 or i32";
   }
   return success();
 }

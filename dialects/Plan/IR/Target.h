@@ -31,11 +31,15 @@ public:
   /// `builder`. An op that this target has no kernel for, or not for these types, is an error at the op.
   virtual llvm::LogicalResult lower(mlir::Operation *op, PlanBuilder &builder) const = 0;
 
-  /// Whether the kernel of `dispatch` rounds its input called `input`, of f32, to bf16 before all else, and takes bf16
-  /// as well: `plan-narrow-buffers` may then store it so.
-  virtual bool roundsInput(DispatchOp dispatch, llvm::StringRef input) const { return false; }
-  /// Whether it can write its output called `output` as bf16 instead of f32, rounded to nearest even.
-  virtual bool storesBF16(DispatchOp dispatch, llvm::StringRef output) const { return false; }
+  /// Replaces dispatches of `program` that `lower` added by such that do more at once, with the same results.
+  /// `plan-fuse-dispatches` asks.
+  virtual void fuse(ProgramOp program) const {}
+
+  /// The type that the kernel of `dispatch` takes its input called `input` in, if it would rather have another than the
+  /// buffer's `type`, with the same results to the last bit; null if not. `plan-retype-buffers` asks.
+  virtual mlir::Type preferredInput(DispatchOp dispatch, llvm::StringRef input, mlir::Type type) const { return {}; }
+  /// Whether it can write its output called `output` as `type`, rounded to nearest even.
+  virtual bool storesAs(DispatchOp dispatch, llvm::StringRef output, mlir::Type type) const { return false; }
 
   /// Whether kernels are compiled for each plan, so that `plan-specialize-kernels` asks for them.
   virtual bool specializes() const { return false; }

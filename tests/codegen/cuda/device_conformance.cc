@@ -214,6 +214,31 @@ std::vector<ConformanceCase> MatmulCases() {
        "%y = nemotron.scaled_matmul %q scaled %qs, %w scaled %s : (tensor<?x128xf8E4M3FN>, tensor<?x1xf32>, "
        "tensor<64x128xf8E4M3FN>, tensor<1xf32>) -> tensor<?x64xf32>",
        3e-2});
+  // On GPUs a product adds the residual of the norm behind it, and stores the codes of what quantizes it.
+  cases.push_back({"linear_add_norm",
+                   96,
+                   96,
+                   {Matrix("w", "bf16", 96, 96), {"g", "f32", {96}, 0.1f, 1}},
+                   "",
+                   "%d = nemotron.linear %x, %w : (tensor<?x96xf32>, tensor<96x96xbf16>) -> tensor<?x96xf32>\n"
+                   "%s, %n = nemotron.add_rms_norm %x, %d, %g {eps = 1.0e-5 : f32} : tensor<?x96xf32>, tensor<96xf32>\n"
+                   "%y = nemotron.add %s, %n : tensor<?x96xf32>",
+                   1e-5});
+  for (const std::string scaling : {"<static>, static_scale = 0.05 : f32", "<token>"}) {
+    cases.push_back({scaling.starts_with("<static>") ? "quantized_product_static" : "quantized_product_token",
+                     96,
+                     48,
+                     {Matrix("up", "bf16", 200, 96), Matrix("w", "f8E4M3FN", 48, 200), {"s", "f32", {1}, 0.1f, 1}},
+                     "",
+                     "%h = nemotron.linear %x, %up : (tensor<?x96xf32>, tensor<200x96xbf16>) -> tensor<?x200xf32>\n"
+                     "%q, %qs = nemotron.quantize %h {activation = #nemotron.activation<relu2>, scaling = "
+                     "#nemotron.scaling" +
+                         scaling +
+                         "} : tensor<?x200xf32> -> tensor<?x200xf8E4M3FN>, tensor<?x1xf32>\n"
+                         "%y = nemotron.scaled_matmul %q scaled %qs, %w scaled %s : (tensor<?x200xf8E4M3FN>, "
+                         "tensor<?x1xf32>, tensor<48x200xf8E4M3FN>, tensor<1xf32>) -> tensor<?x48xf32>",
+                     5e-2});
+  }
   return cases;
 }
 
@@ -349,8 +374,10 @@ void CompileCase(const ConformanceCase& test, const std::string& target, const s
   mlir::PassManager passes(&context);
   passes::ConvertNemotronToPlanPassOptions conversion;
   conversion.target = target;
+  conversion.architectures = architectures;
   passes.addPass(passes::createConvertNemotronToPlanPass(conversion));
-  passes.addPass(passes::createPlanNarrowBuffersPass());
+  passes.addPass(passes::createPlanFuseDispatchesPass());
+  passes.addPass(passes::createPlanRetypeBuffersPass());
   passes.addPass(passes::createPlanSpecializeKernelsPass());
   passes.addPass(passes::createPlanMemoryPass());
   passes.addPass(passes::createVerifyPlanPass());

@@ -16,7 +16,7 @@ func.func private @buffer_type_c1_large(!plan.buffer<token, 1099511627777, f32>)
 
 // -----
 
-// expected-error@+1 {{buffer has elements of 'f64', expected f32, bf16, f8E4M3FN, i8 or i32}}
+// expected-error@+1 {{buffer has elements of 'f64', expected f32, bf16, f16, f8E4M3FN, i8 or i32}}
 func.func private @buffer_type_c2(!plan.buffer<token, 4, f64>)
 
 // -----

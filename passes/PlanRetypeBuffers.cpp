@@ -1,4 +1,4 @@
-//===- PlanNarrowBuffers.cpp - buffers that are only read rounded -------------------------------------------------===//
+//===- PlanRetypeBuffers.cpp - buffers in the type that is multiplied ---------------------------------------------===//
 #include "passes/PlanPasses.h"
 
 #include "dialects/Plan/IR/Target.h"
@@ -8,7 +8,7 @@ using namespace mlir;
 
 namespace nemotron::passes {
 
-#define GEN_PASS_DEF_PLANNARROWBUFFERSPASS
+#define GEN_PASS_DEF_PLANRETYPEBUFFERSPASS
 #include "passes/PlanPasses.h.inc"
 
 namespace {
@@ -21,7 +21,7 @@ std::pair<StringRef, bool> argumentOf(plan::DispatchOp dispatch, OpOperand &use)
   return {cast<StringAttr>(names[isInput ? index : index - numInputs]).getValue(), isInput};
 }
 
-struct PlanNarrowBuffersPass : public impl::PlanNarrowBuffersPassBase<PlanNarrowBuffersPass> {
+struct PlanRetypeBuffersPass : public impl::PlanRetypeBuffersPassBase<PlanRetypeBuffersPass> {
   using Base::Base;
 
   void runOnOperation() override {
@@ -32,18 +32,23 @@ struct PlanNarrowBuffersPass : public impl::PlanNarrowBuffersPassBase<PlanNarrow
     for (auto program : getOperation().getOps<plan::ProgramOp>()) {
       for (auto buffer : program.getBody().getOps<plan::BufferOp>()) {
         SmallVector<Value> values{buffer.getResult()};
-        if (buffer.getResult().getType().getElementType().isF32() && allRound(**target, values)) {
-          narrow(values);
-          ++numNarrowed;
+        if (Type type = commonPreference(**target, values)) {
+          for (Value value : values) {
+            auto old = cast<plan::BufferType>(value.getType());
+            value.setType(plan::BufferType::get(&getContext(), old.getSpace(), old.getColumns(), type));
+          }
+          ++numRetyped;
         }
       }
     }
   }
 
 private:
-  /// Whether all uses of `values`, a buffer, and of its views, which are added, can have bf16.
-  static bool allRound(const plan::Target &target, SmallVectorImpl<Value> &values) {
-    bool isRead = false;
+  /// The type that all who read `values`, a buffer, and its views, which are added, prefer, and all who write them can
+  /// store; null if there is none.
+  static Type commonPreference(const plan::Target &target, SmallVectorImpl<Value> &values) {
+    SmallVector<std::pair<plan::DispatchOp, StringRef>> writers;
+    Type common;
     for (size_t i = 0; i < values.size(); ++i) {
       for (OpOperand &use : values[i].getUses()) {
         if (auto view = dyn_cast<plan::ViewOp>(use.getOwner())) {
@@ -52,24 +57,25 @@ private:
         }
         auto dispatch = dyn_cast<plan::DispatchOp>(use.getOwner());
         if (!dispatch) {
-          return false; // the logits
+          return {}; // the logits
         }
         auto [argument, isInput] = argumentOf(dispatch, use);
-        if (!(isInput ? target.roundsInput(dispatch, argument) : target.storesBF16(dispatch, argument))) {
-          return false;
+        if (!isInput) {
+          writers.emplace_back(dispatch, argument);
+          continue;
         }
-        isRead |= isInput;
+        Type type = cast<plan::BufferType>(values[0].getType()).getElementType();
+        Type preferred = target.preferredInput(dispatch, argument, type);
+        if (!preferred || (common && preferred != common)) {
+          return {};
+        }
+        common = preferred;
       }
     }
-    return isRead;
-  }
-
-  static void narrow(ArrayRef<Value> values) {
-    for (Value value : values) {
-      auto type = cast<plan::BufferType>(value.getType());
-      value.setType(plan::BufferType::get(value.getContext(), type.getSpace(), type.getColumns(),
-                                          BFloat16Type::get(value.getContext())));
-    }
+    const bool isStored = common && llvm::all_of(writers, [&](const auto &writer) {
+                            return target.storesAs(writer.first, writer.second, common);
+                          });
+    return isStored ? common : Type();
   }
 };
 

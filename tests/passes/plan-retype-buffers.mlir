@@ -1,5 +1,5 @@
-// RUN: nemotron-opt %s -split-input-file -plan-narrow-buffers | FileCheck %s
-// RUN: nemotron-opt %s -split-input-file -plan-narrow-buffers -plan-memory -verify-plan -o /dev/null
+// RUN: nemotron-opt %s -split-input-file -plan-retype-buffers | FileCheck %s
+// RUN: nemotron-opt %s -split-input-file -plan-retype-buffers -plan-memory -verify-plan -o /dev/null
 
 // Read by products alone, which round it; so is the product that only a product reads.
 // CHECK-LABEL: plan.program @narrows
@@ -46,6 +46,45 @@ module attributes {plan.target = "cuda"} {
       outs(output = %s : !plan.buffer<token, 64, f32>)
     %l = plan.buffer "l" : !plan.buffer<row, 64, f32>
     plan.dispatch "cuda.select_rows" ins(input = %s : !plan.buffer<token, 64, f32>) outs(output = %l : !plan.buffer<row, 64, f32>)
+    plan.return %l : !plan.buffer<row, 64, f32>
+  }
+}
+
+// -----
+
+// Codes that tensor cores do not multiply on every architecture of the plan.
+// CHECK-LABEL: plan.program @codes
+module attributes {plan.target = "cuda", plan.architectures = ["sm_89", "sm_90a"]} {
+  plan.program @codes {
+    %x = plan.buffer "x" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.embedding" outs(output = %x : !plan.buffer<token, 64, f32>)
+    // CHECK: plan.buffer "q" : !plan.buffer<token, 64, f16>
+    %q = plan.buffer "q" : !plan.buffer<token, 64, f8E4M3FN>
+    %s = plan.buffer "s" : !plan.buffer<token, 1, f32>
+    plan.dispatch "cuda.quantize" ins(input = %x : !plan.buffer<token, 64, f32>)
+      outs(output = %q : !plan.buffer<token, 64, f8E4M3FN>, scale = %s : !plan.buffer<token, 1, f32>)
+    %l = plan.buffer "l" : !plan.buffer<row, 64, f32>
+    plan.dispatch "cuda.scaled_matmul" ins(input = %q : !plan.buffer<token, 64, f8E4M3FN>, input_scale = %s : !plan.buffer<token, 1, f32>)
+      outs(output = %l : !plan.buffer<row, 64, f32>)
+    plan.return %l : !plan.buffer<row, 64, f32>
+  }
+}
+
+// -----
+
+// CHECK-LABEL: plan.program @codes_that_are_multiplied
+module attributes {plan.target = "cuda", plan.architectures = ["sm_89", "sm_120a"]} {
+  plan.program @codes_that_are_multiplied {
+    %x = plan.buffer "x" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.embedding" outs(output = %x : !plan.buffer<token, 64, f32>)
+    // CHECK: plan.buffer "q" : !plan.buffer<token, 64, f8E4M3FN>
+    %q = plan.buffer "q" : !plan.buffer<token, 64, f8E4M3FN>
+    %s = plan.buffer "s" : !plan.buffer<token, 1, f32>
+    plan.dispatch "cuda.quantize" ins(input = %x : !plan.buffer<token, 64, f32>)
+      outs(output = %q : !plan.buffer<token, 64, f8E4M3FN>, scale = %s : !plan.buffer<token, 1, f32>)
+    %l = plan.buffer "l" : !plan.buffer<row, 64, f32>
+    plan.dispatch "cuda.scaled_matmul" ins(input = %q : !plan.buffer<token, 64, f8E4M3FN>, input_scale = %s : !plan.buffer<token, 1, f32>)
+      outs(output = %l : !plan.buffer<row, 64, f32>)
     plan.return %l : !plan.buffer<row, 64, f32>
   }
 }

@@ -1,0 +1,108 @@
+// RUN: nemotron-opt %s -split-input-file -plan-fuse-dispatches | FileCheck %s
+// RUN: nemotron-opt %s -split-input-file -plan-fuse-dispatches -plan-memory -verify-plan -o /dev/null
+
+// The product adds the residual, the norm reads the sum.
+// CHECK-LABEL: plan.program @residual
+module attributes {plan.target = "cuda"} {
+  plan.program @residual {
+    %r = plan.buffer "r" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.embedding" outs(output = %r : !plan.buffer<token, 64, f32>)
+    %d = plan.buffer "d" : !plan.buffer<token, 64, f32>
+    // CHECK-NOT: "d"
+    // CHECK: %[[S:.*]] = plan.buffer "s"
+    // CHECK: plan.dispatch "cuda.linear" ins(input = %[[R:.*]] : {{.*}}, residual = %[[R]] : {{.*}}) outs(output = %[[S]] :
+    // CHECK-SAME: {activation = "none", split_input = false} layer 3
+    plan.dispatch "cuda.linear" ins(input = %r : !plan.buffer<token, 64, f32>) outs(output = %d : !plan.buffer<token, 64, f32>)
+      {activation = "none", split_input = false} layer 3
+    %s = plan.buffer "s" : !plan.buffer<token, 64, f32>
+    %n = plan.buffer "n" : !plan.buffer<token, 64, f32>
+    // CHECK: plan.dispatch "cuda.rms_norm" ins(input = %[[S]] : {{.*}}) outs(output = %{{.*}}) {eps = 1.000000e-05 : f64}
+    plan.dispatch "cuda.add_rms_norm" ins(residual = %r : !plan.buffer<token, 64, f32>, delta = %d : !plan.buffer<token, 64, f32>)
+      outs(sum = %s : !plan.buffer<token, 64, f32>, output = %n : !plan.buffer<token, 64, f32>) {eps = 1.0e-05 : f64}
+    %l = plan.buffer "l" : !plan.buffer<row, 64, f32>
+    plan.dispatch "cuda.select_rows" ins(input = %n : !plan.buffer<token, 64, f32>) outs(output = %l : !plan.buffer<row, 64, f32>)
+    plan.return %l : !plan.buffer<row, 64, f32>
+  }
+}
+
+// -----
+
+// What else reads the product needs it as it is, and a residual that is written later cannot be added.
+// CHECK-LABEL: plan.program @no_residual
+// CHECK-NOT: residual = %{{.*}}) outs(output
+// CHECK-COUNT-2: "cuda.add_rms_norm"
+module attributes {plan.target = "cuda"} {
+  plan.program @no_residual {
+    %x = plan.buffer "x" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.embedding" outs(output = %x : !plan.buffer<token, 64, f32>)
+    %d = plan.buffer "d" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.linear" ins(input = %x : !plan.buffer<token, 64, f32>) outs(output = %d : !plan.buffer<token, 64, f32>)
+      {activation = "none", split_input = false}
+    %e = plan.buffer "e" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.linear" ins(input = %d : !plan.buffer<token, 64, f32>) outs(output = %e : !plan.buffer<token, 64, f32>)
+      {activation = "none", split_input = false}
+    %r = plan.buffer "r" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.add" ins(lhs = %x : !plan.buffer<token, 64, f32>, rhs = %x : !plan.buffer<token, 64, f32>)
+      outs(output = %r : !plan.buffer<token, 64, f32>)
+    %s = plan.buffer "s" : !plan.buffer<token, 64, f32>
+    %n = plan.buffer "n" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.add_rms_norm" ins(residual = %x : !plan.buffer<token, 64, f32>, delta = %d : !plan.buffer<token, 64, f32>)
+      outs(sum = %s : !plan.buffer<token, 64, f32>, output = %n : !plan.buffer<token, 64, f32>)
+    %t = plan.buffer "t" : !plan.buffer<token, 64, f32>
+    %m = plan.buffer "m" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.add_rms_norm" ins(residual = %r : !plan.buffer<token, 64, f32>, delta = %e : !plan.buffer<token, 64, f32>)
+      outs(sum = %t : !plan.buffer<token, 64, f32>, output = %m : !plan.buffer<token, 64, f32>)
+    %l = plan.buffer "l" : !plan.buffer<row, 64, f32>
+    plan.dispatch "cuda.select_rows" ins(input = %m : !plan.buffer<token, 64, f32>) outs(output = %l : !plan.buffer<row, 64, f32>)
+    plan.return %l : !plan.buffer<row, 64, f32>
+  }
+}
+
+// -----
+
+// Codes whose scale is known are stored by the product, with the activation function of the quantize.
+// CHECK-LABEL: plan.program @codes
+module attributes {plan.target = "cuda"} {
+  plan.program @codes {
+    %x = plan.buffer "x" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.embedding" outs(output = %x : !plan.buffer<token, 64, f32>)
+    %u = plan.buffer "u" : !plan.buffer<token, 96, f32>
+    // CHECK: plan.dispatch "cuda.linear" {{.*}} outs(output = %{{.*}} : !plan.buffer<token, 96, f8E4M3FN>, scale = %{{.*}} : !plan.buffer<token, 1, f32>)
+    // CHECK-SAME: {activation = "relu2", output_scale = 2.500000e-01 : f32, split_input = false}
+    plan.dispatch "cuda.linear" ins(input = %x : !plan.buffer<token, 64, f32>) outs(output = %u : !plan.buffer<token, 96, f32>)
+      {activation = "none", split_input = false}
+    %q = plan.buffer "q" : !plan.buffer<token, 96, f8E4M3FN>
+    %s = plan.buffer "s" : !plan.buffer<token, 1, f32>
+    // CHECK-NOT: cuda.quantize
+    plan.dispatch "cuda.quantize" ins(input = %u : !plan.buffer<token, 96, f32>)
+      outs(output = %q : !plan.buffer<token, 96, f8E4M3FN>, scale = %s : !plan.buffer<token, 1, f32>)
+      {activation = "relu2", scale = 0.25 : f32, scaling = "static"}
+    %y = plan.buffer "y" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.scaled_matmul" ins(input = %q : !plan.buffer<token, 96, f8E4M3FN>, input_scale = %s : !plan.buffer<token, 1, f32>)
+      outs(output = %y : !plan.buffer<token, 64, f32>) {activation = "none"}
+    %l = plan.buffer "l" : !plan.buffer<row, 64, f32>
+    plan.dispatch "cuda.select_rows" ins(input = %y : !plan.buffer<token, 64, f32>) outs(output = %l : !plan.buffer<row, 64, f32>)
+    plan.return %l : !plan.buffer<row, 64, f32>
+  }
+}
+
+// -----
+
+// CHECK-LABEL: plan.program @of_the_cpu
+// CHECK: "cpu.add_rms_norm"
+module attributes {plan.target = "cpu"} {
+  plan.program @of_the_cpu {
+    %r = plan.buffer "r" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cpu.embedding" outs(output = %r : !plan.buffer<token, 64, f32>)
+    %d = plan.buffer "d" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cpu.linear" ins(input = %r : !plan.buffer<token, 64, f32>) outs(output = %d : !plan.buffer<token, 64, f32>)
+      {activation = "none", split_input = false}
+    %s = plan.buffer "s" : !plan.buffer<token, 64, f32>
+    %n = plan.buffer "n" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cpu.add_rms_norm" ins(residual = %r : !plan.buffer<token, 64, f32>, delta = %d : !plan.buffer<token, 64, f32>)
+      outs(sum = %s : !plan.buffer<token, 64, f32>, output = %n : !plan.buffer<token, 64, f32>)
+    %l = plan.buffer "l" : !plan.buffer<row, 64, f32>
+    plan.dispatch "cpu.select_rows" ins(input = %n : !plan.buffer<token, 64, f32>) outs(output = %l : !plan.buffer<row, 64, f32>)
+    plan.return %l : !plan.buffer<row, 64, f32>
+  }
+}
