@@ -12,7 +12,7 @@
 //
 // Results do not depend on the number of rows: every output is one chain of mma over K in ascending order, whatever the
 // tile of a block. E4M3 is multiplied as it is where tensor cores do that for mma.sync, on sm_89 and sm_120; there the
-// chain is cut, and sums of 128 products are added up in F32 registers, because these tensor cores keep only some 14
+// chain is cut, and sums of 256 products are added up in F32 registers, because these tensor cores keep only some 14
 // bits of a sum of E4M3 products (found for wgmma: DeepSeek-V3, arXiv:2412.19437, section 3.5.2). On sm_80, sm_90 and
 // sm_100 ptxas makes an mma.sync of E4M3 from F16 products and decodes both operands for each. So plans for these have
 // the codes of x as F16, which holds them exactly, and a warp decodes each tile of W once.
@@ -168,6 +168,7 @@ __device__ void StreamSlabs(char* ring, int num_slabs, Fetch fetch, Multiply mul
   }
   constexpr int kLast = (Tile::kStages - 1) * kStageBytes;
   int read = 0, written = kLast;  // stages, in bytes
+#pragma unroll 2
   for (int slab = 0; slab < num_slabs; ++slab) {
     WaitForCopies<Tile::kStages - 2>();
     __syncthreads();  // the slab is there for all, and the one before was read by all
@@ -296,7 +297,7 @@ template <class Product, class Tile>
 struct WarpSums {
   using Shape = MatmulShape<Product, Tile>;
   static constexpr bool kCutsChain = sizeof(typename Product::Input) == 1;
-  static constexpr int kChainTiles = 4;  // of E4M3, then the chain goes to F32 registers
+  static constexpr int kChainTiles = 8;  // of E4M3, then the chain goes to F32 registers
 
   /// Multiplies slab `slab`. `row_tiles`, at most kRowTiles, are those with rows in them.
   __device__ void Multiply(const char* stage, int slab, int row_tiles = Tile::kRowTiles) {
@@ -324,7 +325,7 @@ struct WarpSums {
           }
         }
       }
-      if (kCutsChain && (tile + 1) % kChainTiles == 0) {
+      if (kCutsChain && (slab * Tile::kSlabTiles + tile + 1) % kChainTiles == 0) {
         AddChains();
       }
     }
