@@ -14,6 +14,8 @@ constexpr uint64_t kOffsetMask = (uint64_t{1} << kOffsetBits) - 1;
 constexpr uint64_t kSharedNumber = 1, kLocalNumber = 2, kParameterNumber = 3;
 constexpr uint64_t kFirstAllocationNumber = 16;
 
+constexpr bool IsGlobal(uint64_t address) { return address >> kOffsetBits >= kFirstAllocationNumber; }
+
 constexpr uint64_t kSharedWindow = kSharedNumber << kOffsetBits;
 constexpr uint64_t kLocalWindow = kLocalNumber << kOffsetBits;
 constexpr uint64_t kParameterWindow = kParameterNumber << kOffsetBits;

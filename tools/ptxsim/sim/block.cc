@@ -109,6 +109,7 @@ void Block::Reset(uint64_t index) {
   }
   std::ranges::fill(shared_, std::byte{0});
   async_copies_.Reset(num_threads_, shared_bytes_);
+  order_.Reset();
   // Records of shared memory carry the block's number, so that those of earlier blocks need no clearing until numbers
   // come round. A worker takes its blocks in order.
   const uint64_t total = uint64_t{grid[0]} * grid[1] * grid[2];
@@ -129,6 +130,7 @@ void Block::Reset(uint64_t index) {
     accessor.block = static_cast<uint32_t>(index % RaceRecord::kNumBlocks) + 1;
     accessor.blocks_are_exact = total <= RaceRecord::kNumBlocks;
     accessor.now = 1;
+    accessor.order = &order_;
     warps_[warp]->Reset(num_lanes == kWarpSize ? kAllLanes : (uint32_t{1} << num_lanes) - 1);
     warps_[warp]->UpdateKnowledge();
     live_warps_ |= uint32_t{1} << warp;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tools/ptxsim/sim/allocation.h"
+#include "tools/ptxsim/sim/block_order.h"
 #include "tools/ptxsim/sim/function.h"
 #include "tools/ptxsim/sim/launch.h"
 #include "tools/ptxsim/sim/race_record.h"
@@ -31,6 +32,7 @@ struct LaunchState {
   int64_t static_shared_bytes;
   uint64_t launch_number;
   LaunchShadow& shadow;
+  ReleaseLog& releases;
   FindingSet& findings;
 };
 
@@ -92,6 +94,7 @@ class Block {
   InitializedBits shared_initialized() { return InitializedBits(shared_initialized_.as<std::atomic<uint64_t>>()); }
   RaceCell* shared_cells() { return shared_cells_.as<RaceCell>(); }
   AsyncCopies& async_copies() { return async_copies_; }
+  BlockOrder& order() { return order_; }
 
   /// The next time of the block's clock, see race_record.h.
   uint32_t Tick() { return clock_ = clock_ < RaceRecord::kMaxTime ? clock_ + 1 : clock_; }
@@ -142,6 +145,7 @@ class Block {
   std::vector<std::byte> shared_;
   ZeroPages shared_initialized_, shared_cells_;
   AsyncCopies async_copies_;
+  BlockOrder order_;
   uint32_t clock_ = 0;
   uint64_t number_round_ = 0;
   std::array<std::array<uint32_t, kMaxWarps>, kMaxWarps> known_ = {};

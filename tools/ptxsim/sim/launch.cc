@@ -86,6 +86,7 @@ StatusOr<LaunchReport> Launch(const LoadedModule& module, const std::string& ent
       CheckConfig(module.module().functions[static_cast<size_t>(index)], config, loaded.gpu(), static_shared_bytes));
 
   LaunchShadow shadow(checks.races);
+  ReleaseLog releases;
   FindingSet findings;
   LaunchState launch = {loaded.functions(),
                         *loaded.functions()[static_cast<size_t>(index)],
@@ -96,6 +97,7 @@ StatusOr<LaunchReport> Launch(const LoadedModule& module, const std::string& ent
                         static_shared_bytes,
                         ++num_launches,
                         shadow,
+                        releases,
                         findings};
   const uint64_t num_blocks = Product(config.grid);
   std::atomic<uint64_t> next_block = 0;

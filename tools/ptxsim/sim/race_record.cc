@@ -2,19 +2,15 @@
 
 #include <algorithm>
 
+#include "tools/ptxsim/sim/block_order.h"
+
 namespace nemotron::ptxsim {
 
 bool RaceRecord::IsOrderedBefore(const Accessor& accessor) const {
   if (time() == kMaxTime || accessor.now == kMaxTime) {
     return true;
   }
-  if (many_warps()) {
-    return time() <= accessor.least_known;
-  }
-  if (warp() == accessor.warp) {
-    return time() < accessor.now;
-  }
-  return time() <= accessor.known[warp()];
+  return time() <= (many_warps() ? accessor.least_known : accessor.known[warp()]);
 }
 
 bool RaceRecord::ConflictsWithOverlap(const Accessor& accessor, uint32_t bytes, bool blocks_race) const {
@@ -23,10 +19,10 @@ bool RaceRecord::ConflictsWithOverlap(const Accessor& accessor, uint32_t bytes, 
   }
   const bool covers_all = (bytes & this->bytes()) == this->bytes();
   if (many_blocks()) {
-    return covers_all;
+    return covers_all && !accessor.order->IsBehind(*this, accessor);
   }
   if (block() != accessor.block) {
-    return blocks_race;
+    return blocks_race && !accessor.order->IsBehind(*this, accessor);
   }
   if ((blocks_race && !accessor.blocks_are_exact) || time() == kMaxTime || accessor.now == kMaxTime) {
     return false;
@@ -34,10 +30,8 @@ bool RaceRecord::ConflictsWithOverlap(const Accessor& accessor, uint32_t bytes, 
   if (many_warps()) {
     return covers_all && time() > accessor.most_known_of_others;
   }
-  if (warp() != accessor.warp) {
-    return time() > accessor.known[warp()];
-  }
-  return time() == accessor.now && (many_lanes() ? covers_all : lane() != accessor.lane);
+  const bool may_be_own = warp() == accessor.warp && (many_lanes() ? !covers_all : lane() == accessor.lane);
+  return !may_be_own && time() > accessor.known[warp()];
 }
 
 RaceRecord RaceRecord::Merged(RaceRecord own, const Accessor& accessor, bool blocks_race) const {
@@ -49,16 +43,20 @@ RaceRecord RaceRecord::Merged(RaceRecord own, const Accessor& accessor, bool blo
     return RaceRecord(merged);
   }
   if (block() != accessor.block) {
-    return RaceRecord(merged | kManyBlocks);
+    return accessor.order->IsBehind(*this, accessor) ? own : RaceRecord(merged | kManyBlocks);
   }
   if (IsOrderedBefore(accessor)) {
     return own;
   }
+  const uint64_t earliest = std::min(time(), accessor.now);
+  const uint64_t shared = (merged & ~(uint64_t{kMaxTime} << 20)) | earliest << 20;
   if (many_warps() || warp() != accessor.warp) {
-    const uint64_t earliest = std::min(time(), accessor.now);
-    return RaceRecord((merged & ~(uint64_t{kMaxTime} << 20)) | earliest << 20 | kManyWarps);
+    return RaceRecord(shared | kManyWarps);
   }
-  return RaceRecord(lane() == accessor.lane ? merged : merged | kManyLanes);
+  if (many_lanes() || lane() != accessor.lane) {
+    return RaceRecord(shared | kManyLanes);
+  }
+  return own.bytes() == RaceRecord(merged).bytes() ? own : RaceRecord(shared);  // the latest of a thread's says most
 }
 
 }  // namespace nemotron::ptxsim

@@ -7,6 +7,8 @@
 
 namespace nemotron::ptxsim {
 
+class BlockOrder;
+
 /// How races are found. Each word of 4 bytes keeps two records, of its last writer and of its readers since; an access
 /// that finds an unordered record of another thread, one of the two writing, is a race.
 ///
@@ -20,6 +22,9 @@ namespace nemotron::ptxsim {
 ///   warp 1 reads x                      time 1 <= known[0]: ordered
 ///   without the barrier                 time 1 > known[0] = 0: race
 ///
+/// A fence moves `now` alone and orders no lanes, so that what a thread does before it and behind it has two times.
+/// Blocks are ordered by what they release and acquire (block_order.h).
+///
 /// A record has 64 bits, so that several readers must share one: then it says "many lanes", "many warps" or "many
 /// blocks" and keeps the earliest time and the union of bytes. What was lost that way hides races, but never makes one
 /// up: a shared record only counts where each of its threads would race, or where all cannot be the same thread.
@@ -32,6 +37,7 @@ struct Accessor {
   uint32_t least_known = 0;           ///< over all warps of the block
   uint32_t most_known_of_others = 0;  ///< over all other warps
   bool blocks_are_exact = true;       ///< false: equal block numbers need not mean one block
+  const BlockOrder* order = nullptr;  ///< to other blocks
 };
 
 class RaceRecord {

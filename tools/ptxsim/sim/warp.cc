@@ -258,6 +258,20 @@ void Warp::Synchronize() {
   }
 }
 
+void Warp::Release(uint32_t lanes) {
+  if (block_.launch().checks.races) {
+    block_.order().ReleaseFence(accessor_, block_.num_warps(), lanes);
+    accessor_.now = block_.Tick();
+  }
+}
+
+void Warp::Acquire(uint32_t lanes) {
+  if (block_.launch().checks.races) {
+    accessed_ = true;
+    block_.order().AcquireFence(block_.launch().releases, accessor_, lanes);
+  }
+}
+
 void Warp::UpdateKnowledge() {
   uint32_t* known = block_.known(index_);
   known[index_] = accessor_.now - 1;

@@ -61,6 +61,9 @@ class Warp {
 
   /// The lanes of the warp have synchronised: what they did before is ordered before what they do now.
   void Synchronize();
+  /// Fences of lanes for the order of blocks, see block_order.h.
+  void Release(uint32_t lanes);
+  void Acquire(uint32_t lanes);
   /// After a barrier changed what the warp knows of others.
   void UpdateKnowledge();
   Accessor& accessor() { return accessor_; }

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 
 #include "tools/ptxsim/sim/access.h"
+#include "tools/ptxsim/sim/address_space.h"
 #include "tools/ptxsim/sim/block.h"
 #include "tools/ptxsim/sim/decoder.h"
 #include "tools/ptxsim/sim/floating.h"
@@ -24,6 +26,32 @@ T AtomicUpdate(std::byte* bytes, Update update) {
   return old;
 }
 
+/// Calls update(lane) for the lanes of an atomic, and tells what it does to the order of blocks (block_order.h).
+template <typename Update>
+void UpdateEach(Warp& warp, const Op& op, const Access& access, bool observes, Update update) {
+  LaunchState& launch = warp.block().launch();
+  const bool releases = op.options[3], acquires = op.options[4], is_of_block = op.options[5];
+  const bool orders = launch.checks.races && access.space != AccessSpace::kShared && !is_of_block;
+  if (orders && releases) {
+    warp.Release(access.mask);
+  }
+  {
+    std::unique_lock lock(launch.releases.mutex, std::defer_lock);
+    if (orders) {
+      lock.lock();
+    }
+    ForEachLane(access.mask, [&](int lane) {
+      if (orders && IsGlobal(access.address[lane])) {
+        warp.block().order().Update(launch.releases, warp.ThreadOf(lane), access.address[lane], observes);
+      }
+      update(lane);
+    });
+  }
+  if (orders && acquires) {
+    warp.Acquire(access.mask);
+  }
+}
+
 /// atom: rows result, address, b, c. red: rows address, b. T is the untyped word, `fn` a function of words.
 template <typename T, auto fn, bool kReturns>
 Flow Atomic(Warp& warp, const Op& op, uint32_t mask) {
@@ -36,7 +64,7 @@ Flow Atomic(Warp& warp, const Op& op, uint32_t mask) {
   const auto* b = warp.Row<Stored<T>>(sources[1]);
   const auto* c = warp.Row<Stored<T>>(sources[kReturns ? 2 : 1]);
   std::array<T, kWarpSize> old;
-  ForEachLane(mask, [&](int lane) {
+  UpdateEach(warp, op, access, /*observes=*/kReturns, [&](int lane) {
     old[lane] = AtomicUpdate<T>(access.host[lane],
                                 [&](T value) { return fn(value, static_cast<T>(b[lane]), static_cast<T>(c[lane])); });
   });
@@ -168,7 +196,7 @@ Flow ReduceVector(Warp& warp, const Op& op, uint32_t mask) {
   if (!Resolve(warp, op, access)) {
     return Flow::kStop;
   }
-  ForEachLane(mask, [&](int lane) {
+  UpdateEach(warp, op, access, /*observes=*/false, [&](int lane) {
     for (int i = 0; i < kCount; ++i) {
       const float added = warp.Row<float>(op.rows[1 + i])[lane];
       AtomicUpdate<uint32_t>(access.host[lane] + 4 * i, [&](uint32_t old) {

@@ -153,11 +153,25 @@ void DecodeGridDependency(Decoder& d) {
   d.Emit(&DoNothing, {}, {});
 }
 
-/// The order of accesses to memory is that of the program anyway.
+/// Memory is one and coherent, but a fence tells the check of races which order the program may count on. Options:
+/// whether it acquires, whether it releases; what it acquires is released with the rest.
+Flow Fence(Warp& warp, const Op& op, uint32_t mask) {
+  if (op.options[0]) {
+    warp.Acquire(mask);
+  }
+  if (op.options[1]) {
+    warp.Release(mask);
+  }
+  return Flow::kNext;
+}
+
 void DecodeFence(Decoder& d) {
   d.CountAs(InstructionClass::kControl);
-  d.TakeHints({"sc", "acq_rel", "acquire", "release", "cta", "cluster", "gpu", "gl", "sys"});
-  d.Emit(&DoNothing, {}, {});
+  const bool acquires_alone = d.Take("acquire"), releases_alone = d.Take("release");
+  d.TakeHints({"sc", "acq_rel"});
+  const bool orders_blocks = d.TakeOneOf({"gpu", "gl", "sys"}) >= 0;
+  d.TakeHints({"cta", "cluster"});
+  d.Emit(orders_blocks ? &Fence : &DoNothing, {}, {}).options = {!releases_alone, !acquires_alone};
 }
 
 constexpr OpcodeEntry kOpcodes[] = {

@@ -13,9 +13,13 @@ namespace nemotron::ptxsim {
 
 MemoryModifiers TakeMemoryModifiers(Decoder& d) {
   MemoryModifiers modifiers;
-  modifiers.strong = d.Take("volatile") || d.Take("relaxed") || d.Take("acquire") || d.Take("release") ||
-                     d.Take("acq_rel") || d.Take("mmio");
-  d.TakeHints({"weak", "cta", "cluster", "gpu", "sys"});          // scopes: one memory, always coherent
+  const bool does_both = d.Take("acq_rel");
+  modifiers.acquires = does_both || d.Take("acquire");
+  modifiers.releases = does_both || d.Take("release");
+  modifiers.strong =
+      modifiers.acquires || modifiers.releases || d.Take("volatile") || d.Take("relaxed") || d.Take("mmio");
+  modifiers.is_of_block = d.Take("cta") || d.Take("cluster");
+  d.TakeHints({"weak", "gpu", "sys"});                            // scopes: one memory, always coherent
   d.TakeHints({"ca", "cg", "cs", "lu", "cv", "wb", "wt", "nc"});  // which caches to use
   d.TakeHints({"unified"});
   d.TakePrefixed("L1::");
@@ -34,6 +38,9 @@ void SetMemoryOptions(Op& op, const MemoryModifiers& modifiers, const Decoder::A
   op.options[0] = static_cast<uint8_t>(modifiers.space);
   op.options[1] = address.is_32bit;
   op.options[2] = modifiers.strong;
+  op.options[3] = modifiers.releases;
+  op.options[4] = modifiers.acquires;
+  op.options[5] = modifiers.is_of_block;
 }
 
 void StartAccess(Warp& warp, const Op& op, uint32_t mask, AccessKind kind, uint32_t size_bytes, uint32_t address_row,

@@ -10,10 +10,12 @@ namespace nemotron::ptxsim {
 struct MemoryModifiers {
   AccessSpace space = AccessSpace::kGeneric;
   bool strong = false;
+  bool releases = false, acquires = false;  ///< as the modifier says
+  bool is_of_block = false;                 ///< a scope that other blocks are not in
 };
 MemoryModifiers TakeMemoryModifiers(Decoder& d);
 
-/// Options 0 to 2 and the immediate of an op that has an address.
+/// Options 0 to 5 and the immediate of an op that has an address.
 void SetMemoryOptions(Op& op, const MemoryModifiers& modifiers, const Decoder::AddressSource& address);
 
 /// Fills in an access from what `SetMemoryOptions` left, with the address in a row.
