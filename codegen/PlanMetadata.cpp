@@ -53,8 +53,9 @@ std::unique_ptr<schema::BufferT> makeBuffer(plan::BufferOp op) {
   buffer->dtype = schemaType(type.getElementType());
   buffer->space = type.getSpace() == plan::Space::Token ? schema::Space::Token : schema::Space::Row;
   buffer->columns = type.getColumns();
-  buffer->row_bytes = type.rowBytes();
+  buffer->row_bytes = op.rowBytes();
   buffer->offset_bytes = *op.getOffset();
+  buffer->zeroed = op.getZeroed();
   return buffer;
 }
 
@@ -129,6 +130,7 @@ public:
     }
     program->token_arena_bytes = *op.getTokenArenaBytes();
     program->row_arena_bytes = *op.getRowArenaBytes();
+    program->zeroed_bytes = op.getZeroedBytes().value_or(0);
     return std::move(program);
   }
 
@@ -137,6 +139,9 @@ private:
     buffers[op] = program->buffers.size();
     program->buffers.push_back(makeBuffer(op));
     const schema::BufferT &buffer = *program->buffers.back();
+    if (buffer.zeroed) {
+      return;
+    }
     (buffer.space == schema::Space::Token ? program->token_bytes_without_reuse : program->row_bytes_without_reuse) +=
         buffer.row_bytes;
   }

@@ -25,7 +25,7 @@ SmallVector<BufferLife> computeBufferLives(plan::ProgramOp program) {
   for (auto buffer : block.getOps<plan::BufferOp>()) {
     plan::BufferType type = buffer.getResult().getType();
     indices[buffer] = lives.size();
-    lives.push_back({buffer, type.getSpace(), type.rowBytes(), lives.size(), /*first=*/0, /*last=*/-1});
+    lives.push_back({buffer, type.getSpace(), buffer.rowBytes(), lives.size(), /*first=*/0, /*last=*/-1});
   }
   int64_t position = 0;
   auto use = [&](Value value) {

@@ -100,8 +100,14 @@ private:
   void placeBuffers(plan::ProgramOp program) {
     SmallVector<BufferLife> lives = computeBufferLives(program);
     SmallVector<BufferLife *> buffers[2];
+    int64_t zeroedBytes = 0;
     for (BufferLife &life : lives) {
-      buffers[static_cast<size_t>(life.space)].push_back(&life);
+      if (life.buffer.getZeroed()) {
+        life.buffer.setOffset(zeroedBytes);
+        zeroedBytes += life.bytes;
+      } else {
+        buffers[static_cast<size_t>(life.space)].push_back(&life);
+      }
     }
     Arena tokens = placeBest(std::move(buffers[static_cast<size_t>(plan::Space::Token)]));
     Arena rows = placeBest(std::move(buffers[static_cast<size_t>(plan::Space::Row)]));
@@ -112,6 +118,7 @@ private:
     }
     program.setTokenArenaBytes(tokens.size);
     program.setRowArenaBytes(rows.size);
+    program.setZeroedBytes(zeroedBytes == 0 ? std::nullopt : std::optional(zeroedBytes));
 
     numBuffers += lives.size();
     tokenBytes += tokens.size;
@@ -123,6 +130,9 @@ private:
         emitRemark(program.getLoc()) << arena->size << " bytes a " << what << " for " << arena->buffers.size()
                                      << " buffers, " << sumOfBytes(*arena) << " without reuse; "
                                      << largestLiveSet(*arena) << " are live at once";
+      }
+      if (zeroedBytes != 0) {
+        emitRemark(program.getLoc()) << zeroedBytes << " bytes a token are zeroed when a step begins";
       }
     }
   }

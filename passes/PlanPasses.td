@@ -80,6 +80,9 @@ def PlanMemoryPass : Pass<"plan-memory", "::mlir::ModuleOp"> {
     `ssm` states follow each other in the slot, at multiples of 64; `kv_cache` states in a page, where offsets are in bytes per token of the
     page and multiples of 4: a page has a multiple of 16 tokens.
 
+    Zeroed buffers lie side by side and share memory with none, so that one fill clears those of a step; their offsets are
+    multiples of 4.
+
     Sets `offset` of `plan.buffer` and `plan.state` and the arena sizes of `plan.program`, whatever they were before.
   }];
   let options = [Option<"report", "report", "bool", /*default=*/"false", "Emit a remark with the sizes, with and without reuse">];
@@ -96,7 +99,7 @@ def VerifyPlanPass : Pass<"verify-plan", "::mlir::ModuleOp"> {
     Stands last in the pipeline and changes nothing. Errors are: an op of the model that is left outside the regions of
     `plan.weight`s (declarations of the weights that these read may stay); not exactly one program; a layout that is not the last thing
     done to a weight; a dispatch without its `plan.kernel`, where a target specialises them, or two of one name; a buffer or state without a place or outside of its arena; a read of a buffer that no dispatch before has
-    written; two buffers that are live at once, or two states, that share memory.
+    written, unless it is zeroed; a zeroed buffer for target `cpu`, which has none; two buffers that are live at once, or two states, that share memory.
   }];
 }
 

@@ -32,7 +32,7 @@ struct PlanRetypeBuffersPass : public impl::PlanRetypeBuffersPassBase<PlanRetype
     for (auto program : getOperation().getOps<plan::ProgramOp>()) {
       for (auto buffer : program.getBody().getOps<plan::BufferOp>()) {
         SmallVector<Value> values{buffer.getResult()};
-        if (Type type = commonPreference(**target, values)) {
+        if (Type type = buffer.getZeroed() ? Type() : commonPreference(**target, values)) {
           for (Value value : values) {
             auto old = cast<plan::BufferType>(value.getType());
             value.setType(plan::BufferType::get(&getContext(), old.getSpace(), old.getColumns(), type));

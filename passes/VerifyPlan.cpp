@@ -117,16 +117,34 @@ private:
       if (!buffer.getOffset()) {
         return buffer.emitOpError() << "has no offset, expected plan-memory to have set it";
       }
-      plan::BufferType type = buffer.getResult().getType();
-      int64_t arena =
-          type.getSpace() == plan::Space::Token ? *program.getTokenArenaBytes() : *program.getRowArenaBytes();
-      int64_t offset = *buffer.getOffset();
-      if (offset > arena || type.rowBytes() > arena - offset) {
-        return buffer.emitOpError() << "ends at byte " << offset + type.rowBytes() << " of an arena of " << arena
+      const bool isToken = buffer.getResult().getType().getSpace() == plan::Space::Token;
+      int64_t arena = buffer.getZeroed() ? program.getZeroedBytes().value_or(0)
+                      : isToken          ? *program.getTokenArenaBytes()
+                                         : *program.getRowArenaBytes();
+      int64_t offset = *buffer.getOffset(), bytes = buffer.rowBytes();
+      if (offset > arena || bytes > arena - offset) {
+        return buffer.emitOpError() << "ends at byte " << offset + bytes << " of "
+                                    << (buffer.getZeroed() ? "zeroed memory" : "an arena") << " of " << arena
                                     << " bytes";
       }
     }
-    return success();
+    return verifyZeroed(program);
+  }
+
+  LogicalResult verifyZeroed(plan::ProgramOp program) {
+    auto target = getOperation()->getAttrOfType<StringAttr>("plan.target");
+    SmallVector<Range> ranges;
+    for (auto buffer : program.getBody().getOps<plan::BufferOp>()) {
+      if (!buffer.getZeroed()) {
+        continue;
+      }
+      if (target && target.getValue() == "cpu") {
+        return buffer.emitOpError() << "is zeroed, which target cpu has no memory for";
+      }
+      int64_t begin = *buffer.getOffset();
+      ranges.push_back({buffer, begin, begin + buffer.rowBytes()});
+    }
+    return verifyDisjoint(ranges, "the zeroed memory");
   }
 
   /// No two buffers that are live at one dispatch share bytes. A sweep over the dispatches: the live ones are few.
@@ -137,7 +155,7 @@ private:
     });
     SmallVector<BufferLife *> live;
     for (BufferLife &life : lives) {
-      if (!life.isUsed()) {
+      if (!life.isUsed() || life.buffer.getZeroed()) {
         continue;
       }
       llvm::erase_if(live, [&](BufferLife *other) { return other->last < life.first; });
@@ -159,11 +177,14 @@ private:
     return success();
   }
 
-  /// Whatever is read was written by a dispatch before.
+  /// Whatever is read was written by a dispatch before, or is zeroed.
   LogicalResult verifyReads(plan::ProgramOp program) {
     llvm::DenseMap<Operation *, llvm::SmallVector<std::pair<int64_t, int64_t>>> written;
     auto isWritten = [&](Value value) {
       BufferColumns columns = resolveView(value);
+      if (columns.buffer.getZeroed()) {
+        return true;
+      }
       int64_t reached = columns.begin;
       // Runs are few and may overlap; extend until nothing helps.
       for (bool grew = true; grew && reached < columns.end;) {

@@ -322,7 +322,7 @@ int64_t MemoryNeeded(const Plan& plan, const Test& test, int64_t chunk) {
   const int64_t step_tokens = std::min(chunk, test.Shape().num_tokens);
   return plan.weight_bytes() + test.num_sequences * static_cast<int64_t>(root.slot_bytes()) +
          tokens * static_cast<int64_t>(root.kv_bytes_per_token()) +
-         step_tokens * static_cast<int64_t>(root.program()->token_arena_bytes()) +
+         step_tokens * static_cast<int64_t>(root.program()->token_arena_bytes() + root.program()->zeroed_bytes()) +
          test.num_sequences * static_cast<int64_t>(root.program()->row_arena_bytes());
 }
 

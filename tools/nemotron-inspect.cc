@@ -91,11 +91,13 @@ std::string ParameterText(const schema::Parameter& parameter) {
   return "";
 }
 
-/// "hidden[T, 16]", or "qkv[T, 16:24]" for a view of some columns.
+/// "hidden[T, 16]", or "qkv[T, 16:24]" for a view of some columns; "counters[T, 8] i32 zeroed".
 std::string BufferText(const schema::Program& program, const schema::Argument& argument) {
   const schema::Buffer& buffer = *program.buffers()->Get(argument.index());
   const char unit = buffer.space() == schema::Space::Token ? 'T' : 'R';
-  const std::string type = buffer.dtype() == schema::DType::F32 ? "" : fmt::format(" {}", Name(buffer.dtype()));
+  const std::string type =
+      fmt::format("{}{}", buffer.dtype() == schema::DType::F32 ? "" : fmt::format(" {}", Name(buffer.dtype())),
+                  buffer.zeroed() ? " zeroed" : "");
   if (argument.columns() == buffer.columns()) {
     return fmt::format("{}[{}, {}]{}", buffer.name()->string_view(), unit, buffer.columns(), type);
   }
@@ -217,6 +219,10 @@ void PrintSummary(const Plan& plan) {
   };
   field("workspace", workspace(program.token_arena_bytes(), program.token_bytes_without_reuse(), "token of a step"));
   field("workspace of logits", workspace(program.row_arena_bytes(), program.row_bytes_without_reuse(), "row"));
+  if (program.zeroed_bytes() != 0) {
+    field("zeroed",
+          fmt::format("{:>10}  a token of a step", FormatBytes(static_cast<int64_t>(program.zeroed_bytes()))));
+  }
   const StepCost cost = EstimateCost(root, {.num_tokens = 1, .num_rows = 1, .num_sequences = 1, .mean_context = 0});
   field("one token", fmt::format("{:>10}  moved, {:.3f} GFLOP, at an empty context",
                                  FormatBytes(static_cast<int64_t>(cost.bytes())), cost.flops * 1e-9));
@@ -313,7 +319,8 @@ json ToJson(const Plan& plan) {
                        {"space", schema::EnumNameSpace(buffer->space())},
                        {"columns", buffer->columns()},
                        {"row_bytes", buffer->row_bytes()},
-                       {"offset_bytes", buffer->offset_bytes()}});
+                       {"offset_bytes", buffer->offset_bytes()},
+                       {"zeroed", buffer->zeroed()}});
   }
   json report = {
       {"path", plan.path()},
@@ -343,7 +350,8 @@ json ToJson(const Plan& plan) {
         {"token_arena_bytes", program.token_arena_bytes()},
         {"token_bytes_without_reuse", program.token_bytes_without_reuse()},
         {"row_arena_bytes", program.row_arena_bytes()},
-        {"row_bytes_without_reuse", program.row_bytes_without_reuse()}}},
+        {"row_bytes_without_reuse", program.row_bytes_without_reuse()},
+        {"zeroed_bytes", program.zeroed_bytes()}}},
       {"weights", std::move(weights)},
       {"layers", LayersJson(SummarizeLayers(root))},
       {"states", std::move(states)},

@@ -42,8 +42,8 @@ BufferShape KernelText::shape(StringRef name) const {
   passes::BufferColumns columns = passes::resolveView(value);
   const int64_t bytes = type.getElementType().getIntOrFloatBitWidth() / 8;
   const int64_t lines = std::gcd<int64_t>(columns.begin * bytes, 64);
-  return {type.getElementType(), type.getColumns(), columns.buffer.getResult().getType().rowBytes() / bytes,
-          lines / bytes, type.getSpace() == Space::Row};
+  return {type.getElementType(), type.getColumns(), columns.buffer.rowBytes() / bytes,
+          columns.buffer.getZeroed() ? 1 : lines / bytes, type.getSpace() == Space::Row};
 }
 
 template <typename SymbolOp> static RankedTensorType symbolType(DispatchOp dispatch, Attribute symbol) {

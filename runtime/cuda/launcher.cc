@@ -92,6 +92,7 @@ StatusOr<Launcher::Argument> Launcher::PrepareArgument(const Plan& plan, const s
   } else if (argument.source() != schema::LaunchSource::Weight) {
     const schema::Buffer& buffer = *plan.root().program()->buffers()->Get(found->index());
     prepared.offset_bytes = found->column() * static_cast<uint64_t>(SizeOf(static_cast<DType>(buffer.dtype())));
+    prepared.token_bytes = buffer.zeroed() ? buffer.offset_bytes() : 0;
   }
   return prepared;
 }
@@ -145,12 +146,13 @@ Status Launcher::Run(Gpu& gpu, const Modules& modules, uint32_t dispatch, const 
       return InvalidArgument("dispatch {} asks for a grid of {} x {} x {} blocks, expected at most {} x {} x {}",
                              dispatch, grid[0], grid[1], grid[2], kMaxGridX, kMaxGridYZ, kMaxGridYZ);
     }
+    uint64_t values[64];
     void* arguments[64];
     for (size_t i = 0; i < launch.arguments.size(); ++i) {
       const Argument& argument = launch.arguments[i];
-      const void* value =
-          argument.source == schema::LaunchSource::Step ? static_cast<const void*>(&step) : &argument.value;
-      arguments[i] = const_cast<void*>(value);
+      values[i] = argument.value + argument.token_bytes * static_cast<uint64_t>(shape.tokens);
+      arguments[i] = argument.source == schema::LaunchSource::Step ? const_cast<StepTables*>(&step)
+                                                                   : static_cast<void*>(&values[i]);
     }
     CUDA_RETURN_IF_ERROR(gpu.driver(), cuLaunchKernel, modules.function(launch.kernel, launch.index),
                          static_cast<unsigned>(grid[0]), static_cast<unsigned>(grid[1]), static_cast<unsigned>(grid[2]),

@@ -13,7 +13,7 @@ namespace nemotron::runtime::cuda {
 
 /// Device addresses that a plan's launches refer to.
 struct Addresses {
-  std::vector<CUdeviceptr> buffers;  ///< of each buffer's first row
+  std::vector<CUdeviceptr> buffers;  ///< of each buffer's first row; of zeroed ones, the zeroed memory
   std::vector<CUdeviceptr> weights;
   CUdeviceptr scratch = 0;
 };
@@ -41,6 +41,7 @@ class Launcher {
     schema::LaunchSource source;
     uint32_t index = 0;         // of the buffer or weight
     uint64_t offset_bytes = 0;  // of the first column that is meant
+    uint64_t token_bytes = 0;   // of zeroed buffers, before this one, a token of the step
     uint64_t value = 0;
   };
   struct Launch {

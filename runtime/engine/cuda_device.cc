@@ -116,6 +116,8 @@ class CudaProgram final : public DeviceProgram {
         launcher_(std::move(launcher)),
         token_arena_bytes_(static_cast<int64_t>(plan.root().program()->token_arena_bytes()) * limits.max_tokens),
         row_arena_bytes_(static_cast<int64_t>(plan.root().program()->row_arena_bytes()) * limits.max_rows),
+        zeroed_token_bytes_(static_cast<int64_t>(plan.root().program()->zeroed_bytes())),
+        zeroed_bytes_(RoundUp(zeroed_token_bytes_ * limits.max_tokens, 256)),
         scratch_bytes_(scratch_bytes),
         upload_(device, limits),
         graphs_(&device->gpu(), static_cast<int64_t>(plan.root().model()->max_position_embeddings())) {}
@@ -163,17 +165,21 @@ class CudaProgram final : public DeviceProgram {
   void SetObserver(ActivationObserver* observer) override { has_observer_ = observer != nullptr; }
   void SetProfiler(StepProfiler* profiler) override { profiler_ = profiler; }
 
-  int64_t workspace_bytes() const override { return token_arena_bytes_ + row_arena_bytes_ + scratch_bytes_; }
+  int64_t workspace_bytes() const override {
+    return token_arena_bytes_ + row_arena_bytes_ + zeroed_bytes_ + scratch_bytes_;
+  }
 
   Status AllocateWorkspace() override {
     ASSIGN_OR_RETURN(workspace_, device_->Allocate(std::max<int64_t>(workspace_bytes(), 1)));
-    const CUdeviceptr tokens = Address(workspace_.data());
+    const CUdeviceptr tokens = Address(workspace_.data()), rows = tokens + token_arena_bytes_;
+    zeroed_ = rows + row_arena_bytes_;
     for (const schema::Buffer* buffer : *plan_.root().program()->buffers()) {
       const bool is_token = buffer->space() == schema::Space::Token;
       const auto capacity = static_cast<uint64_t>(is_token ? limits_.max_tokens : limits_.max_rows);
-      addresses_.buffers.push_back(tokens + (is_token ? 0 : token_arena_bytes_) + buffer->offset_bytes() * capacity);
+      addresses_.buffers.push_back(buffer->zeroed() ? zeroed_
+                                                    : (is_token ? tokens : rows) + buffer->offset_bytes() * capacity);
     }
-    addresses_.scratch = tokens + token_arena_bytes_ + row_arena_bytes_;
+    addresses_.scratch = zeroed_ + static_cast<uint64_t>(zeroed_bytes_);
     launcher_.Bind(addresses_);
     return OkStatus();
   }
@@ -219,7 +225,17 @@ class CudaProgram final : public DeviceProgram {
                : std::move(status).WithContext(fmt::format("in program.dispatches[{}] '{}'", index, KernelName(index)));
   }
 
+  /// Zeroed buffers of a step are one run of bytes.
+  Status ClearZeroed(const GridShape& shape) {
+    if (zeroed_token_bytes_ != 0) {
+      CUDA_RETURN_IF_ERROR(device_->gpu().driver(), cuMemsetD8Async, zeroed_, 0,
+                           static_cast<size_t>(zeroed_token_bytes_ * shape.tokens), device_->gpu().stream());
+    }
+    return OkStatus();
+  }
+
   Status RunAll(const GridShape& shape, const StepTables& tables) {
+    RETURN_IF_ERROR(ClearZeroed(shape));
     for (uint32_t i = 0; i < launcher_.num_dispatches(); ++i) {
       RETURN_IF_ERROR(RunDispatch(i, shape, tables));
     }
@@ -228,6 +244,7 @@ class CudaProgram final : public DeviceProgram {
 
   /// Waits for each dispatch, so that its time is its own.
   Status RunProfiled(const DeviceStep& step, const GridShape& shape, const StepTables& tables) {
+    RETURN_IF_ERROR(ClearZeroed(shape));
     RETURN_IF_ERROR(device_->gpu().Synchronize());
     const auto times = profiler_->BeginStep(step, launcher_.num_dispatches());
     for (uint32_t i = 0; i < launcher_.num_dispatches(); ++i) {
@@ -250,10 +267,11 @@ class CudaProgram final : public DeviceProgram {
   cuda::Modules modules_;
   cuda::Launcher launcher_;
   cuda::Addresses addresses_;
-  int64_t token_arena_bytes_, row_arena_bytes_, scratch_bytes_;
+  int64_t token_arena_bytes_, row_arena_bytes_, zeroed_token_bytes_, zeroed_bytes_, scratch_bytes_;
+  CUdeviceptr zeroed_ = 0;
   StepUpload upload_;
   cuda::StepGraphs graphs_;
-  DeviceMemory weights_, workspace_;  // workspace: token arena, row arena, scratch
+  DeviceMemory weights_, workspace_;  // workspace: token arena, row arena, zeroed buffers, scratch
   StepProfiler* profiler_ = nullptr;
   bool has_observer_ = false;
 };

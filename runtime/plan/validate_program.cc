@@ -39,13 +39,16 @@ class Columns {
 };
 
 /// Which buffers hold data while the dispatches run in order. A write to a buffer ends the life of all that share
-/// bytes.
+/// bytes. Zeroed ones always do.
 class Liveness {
  public:
   explicit Liveness(const schema::Program& program) : program_(program) {}
 
   void Write(uint32_t index, uint64_t column, uint64_t columns) {
     const schema::Buffer& buffer = *program_.buffers()->Get(index);
+    if (buffer.zeroed()) {
+      return;
+    }
     // Live buffers are disjoint, so those that overlap this one are neighbours in the order of their offsets.
     std::map<uint64_t, uint32_t>& live = live_[static_cast<size_t>(buffer.space())];
     const uint64_t begin = buffer.offset_bytes(), end = begin + buffer.row_bytes();
@@ -69,6 +72,9 @@ class Liveness {
   }
 
   bool IsLive(uint32_t index, uint64_t column, uint64_t columns) const {
+    if (program_.buffers()->Get(index)->zeroed()) {
+      return true;
+    }
     const auto it = written_.find(index);
     return it != written_.end() && it->second.Contains(column, column + columns);
   }
@@ -79,7 +85,49 @@ class Liveness {
   std::unordered_map<uint32_t, Columns> written_;
 };
 
-Status CheckBuffers(const schema::Program& program) {
+/// What is asked of a buffer in an arena, of `arena` bytes a unit.
+Status CheckPlace(const std::string& what, const schema::Buffer& buffer, uint64_t arena) {
+  if (buffer.row_bytes() % kBufferAlignment != 0 || buffer.offset_bytes() % kBufferAlignment != 0) {
+    return DataLoss("{} has rows of {} bytes at offset {}, expected multiples of {}", what, buffer.row_bytes(),
+                    buffer.offset_bytes(), kBufferAlignment);
+  }
+  if (buffer.offset_bytes() > arena || buffer.row_bytes() > arena - buffer.offset_bytes()) {
+    return DataLoss("{} ends at byte {} + {} of an arena of {} bytes a {}", what, buffer.offset_bytes(),
+                    buffer.row_bytes(), arena, buffer.space() == schema::Space::Token ? "token" : "row");
+  }
+  return OkStatus();
+}
+
+/// What is asked of a zeroed one. `runs` are the bytes of those before, begin -> end.
+Status CheckZeroed(const std::string& what, const schema::Plan& plan, const schema::Buffer& buffer,
+                   std::map<uint64_t, uint64_t>* runs) {
+  if (plan.target()->string_view() != "cuda") {
+    return DataLoss("{} is zeroed, which target '{}' has no memory for", what, plan.target()->string_view());
+  }
+  const bool has_dtype = buffer.dtype() == schema::DType::I32 || buffer.dtype() == schema::DType::F32;
+  if (buffer.space() != schema::Space::Token || !has_dtype) {
+    return DataLoss("{} is {} of space {}, expected i32 or f32 of space Token, for it is zeroed", what,
+                    DTypeName(static_cast<DType>(buffer.dtype())), schema::EnumNameSpace(buffer.space()));
+  }
+  if (buffer.row_bytes() != 4 * buffer.columns() || buffer.offset_bytes() % 4 != 0) {
+    return DataLoss("{} has rows of {} bytes at offset {}, expected {} bytes at a multiple of 4, for it is zeroed",
+                    what, buffer.row_bytes(), buffer.offset_bytes(), 4 * buffer.columns());
+  }
+  const uint64_t all = plan.program()->zeroed_bytes(), begin = buffer.offset_bytes();
+  if (begin > all || buffer.row_bytes() > all - begin) {
+    return DataLoss("{} ends at byte {} + {} of {} zeroed bytes a token", what, begin, buffer.row_bytes(), all);
+  }
+  const auto behind = runs->lower_bound(begin + buffer.row_bytes());
+  if (behind != runs->begin() && std::prev(behind)->second > begin) {
+    return DataLoss("{} overlaps zeroed bytes {} to {} of an earlier buffer", what, std::prev(behind)->first,
+                    std::prev(behind)->second);
+  }
+  runs->emplace(begin, begin + buffer.row_bytes());
+  return OkStatus();
+}
+
+Status CheckBuffers(const schema::Plan& plan) {
+  const schema::Program& program = *plan.program();
   if (program.buffers()->size() > kMaxBuffers) {
     return DataLoss("program.buffers has {} entries, expected at most {}", program.buffers()->size(), kMaxBuffers);
   }
@@ -89,7 +137,12 @@ Status CheckBuffers(const schema::Program& program) {
       return DataLoss("{} is {}, expected a multiple of {} up to {}", what, bytes, kBufferAlignment, kMaxUnitBytes);
     }
   }
+  if (program.zeroed_bytes() > kMaxUnitBytes || program.zeroed_bytes() % 4 != 0) {
+    return DataLoss("program.zeroed_bytes is {}, expected a multiple of 4 up to {}", program.zeroed_bytes(),
+                    kMaxUnitBytes);
+  }
   uint64_t sums[2] = {0, 0};
+  std::map<uint64_t, uint64_t> zeroed;
   std::unordered_set<std::string_view> names;
   for (uint32_t i = 0; i < program.buffers()->size(); ++i) {
     const schema::Buffer& buffer = *program.buffers()->Get(i);
@@ -102,21 +155,17 @@ Status CheckBuffers(const schema::Program& program) {
     RETURN_IF_ERROR(ValidateEnum(what + " dtype", static_cast<int>(buffer.dtype()), 8));
     RETURN_IF_ERROR(ValidateEnum(what + " space", static_cast<int>(buffer.space()), 2));
     const bool per_token = buffer.space() == schema::Space::Token;
-    const uint64_t arena = per_token ? program.token_arena_bytes() : program.row_arena_bytes();
     const auto element_bytes = static_cast<uint64_t>(SizeOf(static_cast<DType>(buffer.dtype())));
-    if (buffer.row_bytes() % kBufferAlignment != 0 || buffer.offset_bytes() % kBufferAlignment != 0) {
-      return DataLoss("{} has rows of {} bytes at offset {}, expected multiples of {}", what, buffer.row_bytes(),
-                      buffer.offset_bytes(), kBufferAlignment);
-    }
     if (buffer.columns() == 0 || buffer.columns() > buffer.row_bytes() / element_bytes) {
       return DataLoss("{} has {} columns of {}, expected 1 to {} in rows of {} bytes", what, buffer.columns(),
                       DTypeName(static_cast<DType>(buffer.dtype())), buffer.row_bytes() / element_bytes,
                       buffer.row_bytes());
     }
-    if (buffer.offset_bytes() > arena || buffer.row_bytes() > arena - buffer.offset_bytes()) {
-      return DataLoss("{} ends at byte {} + {} of an arena of {} bytes a {}", what, buffer.offset_bytes(),
-                      buffer.row_bytes(), arena, per_token ? "token" : "row");
+    if (buffer.zeroed()) {
+      RETURN_IF_ERROR(CheckZeroed(what, plan, buffer, &zeroed));
+      continue;
     }
+    RETURN_IF_ERROR(CheckPlace(what, buffer, per_token ? program.token_arena_bytes() : program.row_arena_bytes()));
     sums[per_token ? 0 : 1] += buffer.row_bytes();
   }
   if (program.token_bytes_without_reuse() != sums[0] || program.row_bytes_without_reuse() != sums[1]) {
@@ -214,7 +263,7 @@ Status CheckAliases(const std::string& what, const schema::Program& program, con
       if (other->index() == output->index()) {
         overlap = other->column() < output->column() + output->columns() &&
                   output->column() < other->column() + other->columns();
-      } else if (buffer.space() == target.space()) {
+      } else if (buffer.space() == target.space() && !buffer.zeroed() && !target.zeroed()) {
         overlap = buffer.offset_bytes() < target.offset_bytes() + target.row_bytes() &&
                   target.offset_bytes() < buffer.offset_bytes() + buffer.row_bytes();
       }
@@ -279,7 +328,7 @@ Status ValidateProgram(const schema::Plan& plan) {
     return DataLoss("program has {} kernels and {} dispatches, expected at most {} and {}", program.kernels()->size(),
                     program.dispatches()->size(), kMaxKernels, kMaxDispatches);
   }
-  RETURN_IF_ERROR(CheckBuffers(program));
+  RETURN_IF_ERROR(CheckBuffers(plan));
   RETURN_IF_ERROR(CheckLogits(plan));
   Liveness liveness(program);
   for (uint32_t i = 0; i < program.dispatches()->size(); ++i) {

@@ -121,3 +121,26 @@ plan.program @states {
   plan.dispatch "one" outs(l = %l : !plan.buffer<row, 8, f32>)
   plan.return %l : !plan.buffer<row, 8, f32>
 }
+
+// -----
+
+// Zeroed buffers lie side by side, apart from all others, however long they live: 3 * 4 and 1 * 4 bytes.
+// CHECK-LABEL: plan.program @zeroed attributes {row_arena_bytes = 64 : i64, token_arena_bytes = 128 : i64, zeroed_bytes = 16 : i64}
+// REPORT: remark: 128 bytes a token for 2 buffers, 128 without reuse; 128 are live at once
+// REPORT: remark: 16 bytes a token are zeroed when a step begins
+plan.program @zeroed {
+  // CHECK: plan.buffer "counters" {offset = 0 : i64, zeroed}
+  %counters = plan.buffer "counters" {zeroed} : !plan.buffer<token, 3, i32>
+  // CHECK: plan.buffer "a" {offset = 0 : i64}
+  %a = plan.buffer "a" : !plan.buffer<token, 16, f32>
+  plan.dispatch "one" outs(a = %a : !plan.buffer<token, 16, f32>, counters = %counters : !plan.buffer<token, 3, i32>)
+  // CHECK: plan.buffer "maxima" {offset = 12 : i64, zeroed}
+  %maxima = plan.buffer "maxima" {zeroed} : !plan.buffer<token, 1, f32>
+  // CHECK: plan.buffer "b" {offset = 64 : i64}
+  %b = plan.buffer "b" : !plan.buffer<token, 16, f32>
+  plan.dispatch "two" ins(a = %a : !plan.buffer<token, 16, f32>, maxima = %maxima : !plan.buffer<token, 1, f32>)
+    outs(b = %b : !plan.buffer<token, 16, f32>)
+  %l = plan.buffer "l" : !plan.buffer<row, 8, f32>
+  plan.dispatch "two" ins(b = %b : !plan.buffer<token, 16, f32>) outs(l = %l : !plan.buffer<row, 8, f32>)
+  plan.return %l : !plan.buffer<row, 8, f32>
+}

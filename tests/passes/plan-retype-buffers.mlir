@@ -105,3 +105,19 @@ module attributes {plan.target = "cpu"} {
     plan.return %l : !plan.buffer<row, 64, f32>
   }
 }
+
+// -----
+
+// CHECK-LABEL: plan.program @zeroed
+// CHECK-NOT: bf16
+module attributes {plan.target = "cuda"} {
+  plan.program @zeroed {
+    %x = plan.buffer "x" {zeroed} : !plan.buffer<token, 64, f32>
+    %n = plan.buffer "n" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.linear" ins(input = %x : !plan.buffer<token, 64, f32>) outs(output = %n : !plan.buffer<token, 64, f32>)
+      {activation = "none", split_input = false}
+    %l = plan.buffer "l" : !plan.buffer<row, 64, f32>
+    plan.dispatch "cuda.select_rows" ins(input = %n : !plan.buffer<token, 64, f32>) outs(output = %l : !plan.buffer<row, 64, f32>)
+    plan.return %l : !plan.buffer<row, 64, f32>
+  }
+}

@@ -177,3 +177,53 @@ plan.program @kernel_twice attributes {token_arena_bytes = 0, row_arena_bytes = 
   plan.dispatch "k" outs(y = %l : !plan.buffer<row, 8, f32>)
   plan.return %l : !plan.buffer<row, 8, f32>
 }
+
+// -----
+
+// Zeroed buffers may be read before they are written, and written when others lie at the same offset of the arena.
+plan.program @zeroed attributes {token_arena_bytes = 64, row_arena_bytes = 64, zeroed_bytes = 16} {
+  %n = plan.buffer "n" {offset = 0, zeroed} : !plan.buffer<token, 3, i32>
+  %m = plan.buffer "m" {offset = 12, zeroed} : !plan.buffer<token, 1, f32>
+  %a = plan.buffer "a" {offset = 0} : !plan.buffer<token, 8, f32>
+  plan.dispatch "one" ins(m = %m : !plan.buffer<token, 1, f32>)
+    outs(a = %a : !plan.buffer<token, 8, f32>, n = %n : !plan.buffer<token, 3, i32>)
+  %l = plan.buffer "l" {offset = 0} : !plan.buffer<row, 8, f32>
+  plan.dispatch "two" ins(x = %a : !plan.buffer<token, 8, f32>) outs(y = %l : !plan.buffer<row, 8, f32>)
+  plan.return %l : !plan.buffer<row, 8, f32>
+}
+
+// -----
+
+plan.program @zeroed_behind attributes {token_arena_bytes = 64, row_arena_bytes = 64, zeroed_bytes = 8} {
+  // expected-error@+1 {{'plan.buffer' op ends at byte 12 of zeroed memory of 8 bytes}}
+  %n = plan.buffer "n" {offset = 0, zeroed} : !plan.buffer<token, 3, i32>
+  %l = plan.buffer "l" {offset = 0} : !plan.buffer<row, 8, f32>
+  plan.dispatch "two" outs(n = %n : !plan.buffer<token, 3, i32>, y = %l : !plan.buffer<row, 8, f32>)
+  plan.return %l : !plan.buffer<row, 8, f32>
+}
+
+// -----
+
+// "m" and "n" are never live at once.
+plan.program @zeroed_shared attributes {token_arena_bytes = 64, row_arena_bytes = 64, zeroed_bytes = 12} {
+  // expected-note@+1 {{bytes 0 to 12 are taken by this}}
+  %n = plan.buffer "n" {offset = 0, zeroed} : !plan.buffer<token, 3, i32>
+  plan.dispatch "one" outs(n = %n : !plan.buffer<token, 3, i32>)
+  // expected-error@+1 {{'plan.buffer' op lies at bytes 8 to 12 of the zeroed memory, which hold other data at that time}}
+  %m = plan.buffer "m" {offset = 8, zeroed} : !plan.buffer<token, 1, f32>
+  %l = plan.buffer "l" {offset = 0} : !plan.buffer<row, 8, f32>
+  plan.dispatch "two" outs(m = %m : !plan.buffer<token, 1, f32>, y = %l : !plan.buffer<row, 8, f32>)
+  plan.return %l : !plan.buffer<row, 8, f32>
+}
+
+// -----
+
+module attributes {plan.target = "cpu"} {
+  plan.program @zeroed_of_cpu attributes {token_arena_bytes = 64, row_arena_bytes = 64, zeroed_bytes = 12} {
+    // expected-error@+1 {{'plan.buffer' op is zeroed, which target cpu has no memory for}}
+    %n = plan.buffer "n" {offset = 0, zeroed} : !plan.buffer<token, 3, i32>
+    %l = plan.buffer "l" {offset = 0} : !plan.buffer<row, 8, f32>
+    plan.dispatch "two" outs(n = %n : !plan.buffer<token, 3, i32>, y = %l : !plan.buffer<row, 8, f32>)
+    plan.return %l : !plan.buffer<row, 8, f32>
+  }
+}

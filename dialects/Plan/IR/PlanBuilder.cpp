@@ -21,6 +21,11 @@ DispatchSpec &DispatchSpec::output(StringRef name, Value value) {
   return *this;
 }
 
+DispatchSpec &DispatchSpec::zeroed(StringRef name, int64_t columns, Type element) {
+  zeroedOutputs.push_back({name, columns, element});
+  return *this;
+}
+
 DispatchSpec &DispatchSpec::weight(StringRef name, Value value, WeightFormat format, WeightPart partOf) {
   if (value) {
     weights.push_back({name, value, format, partOf});
@@ -81,7 +86,8 @@ PlanBuilder::PlanBuilder(ModuleOp module, Operation *step, StringRef name)
     : module(module), builder(step), weights(module, step) {
   convertStates(module);
   builder.setInsertionPointAfter(step);
-  program = builder.create<ProgramOp>(step->getLoc(), builder.getStringAttr(name), IntegerAttr(), IntegerAttr());
+  program = builder.create<ProgramOp>(step->getLoc(), builder.getStringAttr(name), IntegerAttr(), IntegerAttr(),
+                                      /*zeroed_bytes=*/IntegerAttr());
   builder.createBlock(&program.getBody());
 }
 
@@ -138,6 +144,18 @@ FlatSymbolRefAttr PlanBuilder::makeState(Operation *op, const DispatchSpec::OwnS
   return FlatSymbolRefAttr::get(name);
 }
 
+FailureOr<Value> PlanBuilder::makeBuffer(Operation *op, StringRef output, bool isOnlyOutput, Space space,
+                                         int64_t columns, Type element, bool zeroed) {
+  auto type = BufferType::getChecked([&] { return op->emitOpError(); }, builder.getContext(), space, columns, element);
+  if (!type) {
+    return failure();
+  }
+  auto name = builder.getStringAttr(uniqueBufferName(op, output, isOnlyOutput));
+  return builder
+      .create<BufferOp>(op->getLoc(), type, name, /*offset=*/IntegerAttr(), zeroed ? builder.getUnitAttr() : UnitAttr())
+      .getResult();
+}
+
 LogicalResult PlanBuilder::dispatch(Operation *op, const DispatchSpec &spec) {
   FailureOr<Space> space = spaceOf(op, spec);
   if (failed(space)) {
@@ -169,16 +187,23 @@ LogicalResult PlanBuilder::dispatch(Operation *op, const DispatchSpec &spec) {
   }
   for (const DispatchSpec::Argument &output : spec.outputs) {
     auto tensor = cast<RankedTensorType>(output.value.getType());
-    auto type = BufferType::getChecked([&] { return op->emitOpError(); }, builder.getContext(),
-                                       spec.rows ? Space::Row : *space, tensor.getDimSize(1), tensor.getElementType());
-    if (!type) {
+    FailureOr<Value> buffer = makeBuffer(op, output.name, spec.outputs.size() == 1, spec.rows ? Space::Row : *space,
+                                         tensor.getDimSize(1), tensor.getElementType(), /*zeroed=*/false);
+    if (failed(buffer)) {
       return failure();
     }
-    std::string name = uniqueBufferName(op, output.name, spec.outputs.size() == 1);
-    Value buffer = builder.create<BufferOp>(op->getLoc(), type, builder.getStringAttr(name), /*offset=*/IntegerAttr());
-    places[output.value] = {buffer, 0, buffer};
-    outputs.push_back(buffer);
+    places[output.value] = {*buffer, 0, *buffer};
+    outputs.push_back(*buffer);
     outputNames.push_back(output.name);
+  }
+  for (const DispatchSpec::ZeroedArgument &zeroed : spec.zeroedOutputs) {
+    FailureOr<Value> buffer = makeBuffer(op, zeroed.name, /*isOnlyOutput=*/false, Space::Token, zeroed.columns,
+                                         zeroed.element, /*zeroed=*/true);
+    if (failed(buffer)) {
+      return failure();
+    }
+    outputs.push_back(*buffer);
+    outputNames.push_back(zeroed.name);
   }
   IntegerAttr layer;
   if (auto attr = op->getAttrOfType<IntegerAttr>("nemotron.layer")) {

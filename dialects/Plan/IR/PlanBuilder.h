@@ -22,6 +22,8 @@ public:
   DispatchSpec &input(llvm::StringRef name, mlir::Value value);
   /// A result of the op, for which a buffer is made.
   DispatchSpec &output(llvm::StringRef name, mlir::Value value);
+  /// A buffer of the kernel's own that it updates, zero when a step begins: [T, columns] of i32 or f32.
+  DispatchSpec &zeroed(llvm::StringRef name, int64_t columns, mlir::Type element);
   /// A weight in the layout that the kernel reads. A null value is an optional weight that is not there. If it belongs
   /// to another weight, as scales do, `partOf` says how it is named.
   DispatchSpec &weight(llvm::StringRef name, mlir::Value value, WeightFormat format, WeightPart partOf = {});
@@ -51,7 +53,13 @@ private:
     WeightPart partOf;
   };
   std::string kernel;
+  struct ZeroedArgument {
+    llvm::StringRef name;
+    int64_t columns;
+    mlir::Type element;
+  };
   llvm::SmallVector<Argument, 10> inputs, outputs;
+  llvm::SmallVector<ZeroedArgument, 1> zeroedOutputs;
   llvm::SmallVector<WeightArgument, 4> weights;
   struct OwnState {
     llvm::StringRef name;
@@ -102,6 +110,9 @@ private:
   mlir::FlatSymbolRefAttr makeState(mlir::Operation *op, const DispatchSpec::OwnState &state);
   /// The space that an op works in: that of its inputs.
   mlir::FailureOr<Space> spaceOf(mlir::Operation *op, const DispatchSpec &spec) const;
+  /// Declares a buffer for the output of `op` called `output`.
+  mlir::FailureOr<mlir::Value> makeBuffer(mlir::Operation *op, llvm::StringRef output, bool isOnlyOutput, Space space,
+                                          int64_t columns, mlir::Type element, bool zeroed);
   /// After the location of the op, if it has a name ("layers.3.in_proj"), else after the op ("layers.3.linear").
   std::string uniqueBufferName(mlir::Operation *op, llvm::StringRef output, bool isOnlyOutput);
 

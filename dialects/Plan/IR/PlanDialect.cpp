@@ -43,8 +43,4 @@ LogicalResult BufferType::verify(function_ref<InFlightDiagnostic()> emitError, S
   return success();
 }
 
-int64_t BufferType::rowBytes() {
-  return llvm::alignTo(getColumns() * (getElementType().getIntOrFloatBitWidth() / 8), 64);
-}
-
 } // namespace nemotron::plan

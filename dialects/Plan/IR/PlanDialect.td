@@ -45,7 +45,7 @@ def Plan_BufferType : TypeDef<Plan_Dialect, "Buffer"> {
   let mnemonic = "buffer";
   let summary = "An activation in memory";
   let description = [{
-    One row a token or a row of the step, `columns` elements each; rows lie `rowBytes()` apart.
+    One row a token or a row of the step, `columns` elements each. How far rows lie apart is said by the `plan.buffer`.
 
     (C1) `1 <= columns <= 2^40`. (C2) Elements are f32, bf16, f8E4M3FN, i8 or i32.
 
@@ -55,10 +55,6 @@ def Plan_BufferType : TypeDef<Plan_Dialect, "Buffer"> {
   }];
   let parameters = (ins EnumParameter<Plan_Space>:$space, "int64_t":$columns, "::mlir::Type":$elementType);
   let assemblyFormat = "`<` $space `,` $columns `,` $elementType `>`";
-  let extraClassDeclaration = [{
-    /// Bytes from one row to the next: columns times the size of an element, rounded up to 64.
-    int64_t rowBytes();
-  }];
   let genVerifyDecl = 1;
 }
 

@@ -13,6 +13,8 @@ namespace nemotron::plan {
 static constexpr int64_t kAlignment = 64;
 /// Of what lies in a page: offsets count for each of its tokens, of which there is a multiple of 16.
 static constexpr int64_t kPageAlignment = kAlignment / 16;
+/// Of zeroed buffers, whose elements have as many bytes.
+static constexpr int64_t kZeroedAlignment = 4;
 
 static LogicalResult verifyOffset(Operation *op, std::optional<int64_t> offset, int64_t alignment = kAlignment) {
   if (offset && (*offset < 0 || *offset % alignment != 0)) {
@@ -124,10 +126,27 @@ LogicalResult ProgramOp::verify() {
                                 << ", expected a non-negative multiple of " << kAlignment;
     }
   }
+  if (std::optional<int64_t> bytes = getZeroedBytes();
+      bytes && (*bytes <= 0 || *bytes % kZeroedAlignment != 0)) { // program_c3
+    return emitOpError("zeroed_bytes is ") << *bytes << ", expected a positive multiple of " << kZeroedAlignment;
+  }
   return success();
 }
 
-LogicalResult BufferOp::verify() { return verifyOffset(*this, getOffset()); } // buffer_c1
+int64_t BufferOp::rowBytes() {
+  BufferType type = getResult().getType();
+  int64_t bytes = type.getColumns() * (type.getElementType().getIntOrFloatBitWidth() / 8);
+  return getZeroed() ? bytes : llvm::alignTo(bytes, kAlignment);
+}
+
+LogicalResult BufferOp::verify() {
+  BufferType type = getResult().getType();
+  Type element = type.getElementType();
+  if (getZeroed() && (type.getSpace() != Space::Token || !(element.isInteger(32) || element.isF32()))) { // buffer_c2
+    return emitOpError("is ") << type << ", expected a zeroed buffer to be of space token and of i32 or f32";
+  }
+  return verifyOffset(*this, getOffset(), getZeroed() ? kZeroedAlignment : kAlignment); // buffer_c1
+}
 
 LogicalResult ViewOp::verify() {
   BufferType buffer = getBuffer().getType(), result = getResult().getType();

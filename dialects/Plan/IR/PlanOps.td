@@ -99,11 +99,12 @@ def Plan_KernelOp : Plan_Op<"kernel"> {
 def Plan_ProgramOp : Plan_Op<"program", [Symbol, SingleBlock, IsolatedFromAbove]> {
   let summary = "The dispatches of a step, in order";
   let description = [{
-    Arena sizes are set by `plan-memory`: bytes per token and per row of the step's capacity.
+    Arena sizes are set by `plan-memory`: bytes per token and per row of the step's capacity; `zeroed_bytes`, absent where
+    there are none, those of zeroed buffers per token of the step.
 
     (C1) The region has no arguments. (C2) It holds `plan.buffer`, `plan.view` and `plan.dispatch` only and ends in
     `plan.return`.
-    (C3) Arena sizes, if present, are non-negative multiples of 64.
+    (C3) Arena sizes, if present, are non-negative multiples of 64, `zeroed_bytes` a positive multiple of 4.
 
     ```mlir
     plan.program @step {
@@ -114,7 +115,7 @@ def Plan_ProgramOp : Plan_Op<"program", [Symbol, SingleBlock, IsolatedFromAbove]
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<I64Attr>:$token_arena_bytes,
-                       OptionalAttr<I64Attr>:$row_arena_bytes);
+                       OptionalAttr<I64Attr>:$row_arena_bytes, OptionalAttr<I64Attr>:$zeroed_bytes);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
   let hasVerifier = 1;
@@ -126,10 +127,23 @@ def Plan_BufferOp : Plan_Op<"buffer", [HasParent<"ProgramOp">]> {
     `offset` is in bytes per unit in the arena of its space; absent until `plan-memory`. Rows are `rowBytes()` apart:
     columns times the size of an element, rounded up to 64.
 
-    (C1) `offset`, if present, is a non-negative multiple of 64.
+    A `zeroed` buffer is zero when a step begins, and has its memory to itself: for counters and maxima, which dispatches
+    update with atomics and may read before any has written them. They are to be small: rows are not rounded up, and
+    `offset` is in bytes per token of the step among the bytes of all zeroed buffers.
+
+    (C1) `offset`, if present, is a non-negative multiple of 64, of a zeroed buffer of 4. (C2) A zeroed buffer is of space
+    `token` and of i32 or f32.
+
+    ```mlir
+    %n = plan.buffer "layers.0.ssm_scan.counters" {zeroed} : !plan.buffer<token, 8, i32>
+    ```
   }];
-  let arguments = (ins StrAttr:$name, OptionalAttr<I64Attr>:$offset);
+  let arguments = (ins StrAttr:$name, OptionalAttr<I64Attr>:$offset, UnitAttr:$zeroed);
   let results = (outs Plan_BufferType:$result);
+  let extraClassDeclaration = [{
+    /// Bytes from one row to the next.
+    int64_t rowBytes();
+  }];
   let assemblyFormat = "$name attr-dict `:` qualified(type($result))";
   let hasVerifier = 1;
 }

@@ -195,6 +195,41 @@ plan.program @buffer_c1 {
 
 // -----
 
+// expected-error@+1 {{zeroed_bytes is 6, expected a positive multiple of 4}}
+plan.program @program_c3_zeroed attributes {zeroed_bytes = 6} {
+  %l = plan.buffer "logits" : !plan.buffer<row, 8, f32>
+  plan.return %l : !plan.buffer<row, 8, f32>
+}
+
+// -----
+
+plan.program @buffer_c1_zeroed {
+  // expected-error@+1 {{has offset 6, expected a non-negative multiple of 4}}
+  %n = plan.buffer "n" {offset = 6, zeroed} : !plan.buffer<token, 8, i32>
+  %l = plan.buffer "logits" : !plan.buffer<row, 8, f32>
+  plan.return %l : !plan.buffer<row, 8, f32>
+}
+
+// -----
+
+plan.program @buffer_c2 {
+  // expected-error@+1 {{is '!plan.buffer<token, 8, bf16>', expected a zeroed buffer to be of space token and of i32 or f32}}
+  %n = plan.buffer "n" {zeroed} : !plan.buffer<token, 8, bf16>
+  %l = plan.buffer "logits" : !plan.buffer<row, 8, f32>
+  plan.return %l : !plan.buffer<row, 8, f32>
+}
+
+// -----
+
+plan.program @buffer_c2_row {
+  // expected-error@+1 {{is '!plan.buffer<row, 8, i32>', expected a zeroed buffer}}
+  %n = plan.buffer "n" {zeroed} : !plan.buffer<row, 8, i32>
+  %l = plan.buffer "logits" : !plan.buffer<row, 8, f32>
+  plan.return %l : !plan.buffer<row, 8, f32>
+}
+
+// -----
+
 plan.program @view_c1 {
   %l = plan.buffer "logits" : !plan.buffer<row, 8, f32>
   // expected-error@+1 {{takes 4 columns from 6, buffer has 8}}

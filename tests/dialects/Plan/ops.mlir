@@ -32,6 +32,8 @@ plan.program @step attributes {row_arena_bytes = 2304, token_arena_bytes = 1024}
   %h = plan.buffer "embedding" {offset = 0} : !plan.buffer<token, 192, f32>
   // CHECK-NEXT: %[[I:.*]] = plan.buffer "indices" : !plan.buffer<token, 2, i32>
   %i = plan.buffer "indices" : !plan.buffer<token, 2, i32>
+  // CHECK-NEXT: plan.buffer "counters" {zeroed} : !plan.buffer<token, 8, i32>
+  %n = plan.buffer "counters" {zeroed} : !plan.buffer<token, 8, i32>
   // CHECK-NEXT: %[[L:.*]] = plan.buffer "logits" : !plan.buffer<row, 576, f32>
   %logits = plan.buffer "logits" : !plan.buffer<row, 576, f32>
   // CHECK-NEXT: %[[V:.*]] = plan.view %[[H]] from 64 : !plan.buffer<token, 192, f32> to !plan.buffer<token, 128, f32>

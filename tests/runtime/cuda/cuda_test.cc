@@ -1,10 +1,12 @@
 // The runtime's side of the driver API. Tests that need a driver run on the simulator, whose path CMake gives.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <xxhash.h>
 
 #include <cstdlib>
 #include <numeric>
 #include <random>
+#include <tuple>
 
 #include "runtime/cuda/driver.h"
 #include "runtime/cuda/gpu.h"
@@ -98,6 +100,121 @@ TEST(CudaDeviceTest, MemoryIsZeroedAndRunsOut) {
   const auto huge = (*device)->Allocate(int64_t{1} << 50);
   EXPECT_EQ(huge.status().code(), StatusCode::kResourceExhausted);
   EXPECT_THAT(huge.status().message(), HasSubstr("has no 1.00 PiB of memory, only "));
+}
+
+/// A plan of two dispatches. The first adds 5 to the second counter of a token, of two, and raises its maximum to 3;
+/// the second shows both counters and the maximum in the logits of its row, where all tokens have rows.
+testing::PlanDraft MakeCountingPlan() {
+  constexpr std::string_view kCode = R"(.version 9.0
+.target sm_90
+.address_size 64
+.visible .entry count(.param .u64 counters, .param .u64 maxima) {
+.reg .b32 %t; .reg .b64 %c, %m; .reg .pred %p;
+mov.u32 %t, %tid.x; setp.ne.u32 %p, %t, 0;
+@%p exit;
+mov.u32 %t, %ctaid.x; ld.param.u64 %c, [counters]; mad.wide.u32 %c, %t, 8, %c; ld.param.u64 %m, [maxima];
+mad.wide.u32 %m, %t, 4, %m;
+red.global.add.u32 [%c+4], 5; red.global.max.s32 [%m], 3;
+ret;
+}
+.visible .entry show(.param .u64 counters, .param .u64 maxima, .param .u64 logits) {
+.reg .b32 %t, %i; .reg .f32 %f; .reg .b64 %c, %m, %l; .reg .pred %p;
+mov.u32 %t, %tid.x; setp.ne.u32 %p, %t, 0;
+@%p exit;
+mov.u32 %t, %ctaid.x; ld.param.u64 %c, [counters]; mad.wide.u32 %c, %t, 8, %c; ld.param.u64 %m, [maxima];
+mad.wide.u32 %m, %t, 4, %m; ld.param.u64 %l, [logits]; mad.wide.u32 %l, %t, 192, %l;
+ld.global.u32 %i, [%c]; cvt.rn.f32.u32 %f, %i; st.global.f32 [%l], %f;
+ld.global.u32 %i, [%c+4]; cvt.rn.f32.u32 %f, %i; st.global.f32 [%l+4], %f;
+ld.global.u32 %i, [%m]; cvt.rn.f32.u32 %f, %i; st.global.f32 [%l+8], %f;
+ret;
+})";
+  testing::PlanDraft draft = testing::MakeCompiledPlan();
+  schema::ProgramT& program = *draft.plan.program;
+  const schema::Segment code(draft.metadata_offset(), kCode.size(), XXH3_64bits(kCode.data(), kCode.size()));
+  const auto* bytes = reinterpret_cast<const std::byte*>(kCode.data());
+  draft.segments.insert(draft.segments.end(), bytes, bytes + kCode.size());
+  draft.segments.resize((draft.segments.size() + 4095) / 4096 * 4096);
+
+  const uint32_t logits = program.logits;
+  const auto counters = static_cast<uint32_t>(program.buffers.size()), maxima = counters + 1;
+  for (const auto& [name, dtype, columns] : {std::tuple("counters", schema::DType::I32, uint64_t{2}),
+                                             std::tuple("maxima", schema::DType::F32, uint64_t{1})}) {
+    program.buffers.push_back(std::make_unique<schema::BufferT>());
+    schema::BufferT& buffer = *program.buffers.back();
+    buffer.name = name;
+    buffer.dtype = dtype;
+    buffer.columns = columns;
+    buffer.row_bytes = 4 * columns;
+    buffer.offset_bytes = program.zeroed_bytes;
+    buffer.zeroed = true;
+    program.zeroed_bytes += buffer.row_bytes;
+  }
+  program.kernels.resize(2);
+  program.dispatches.resize(2);
+  struct Argument {
+    const char* name;
+    uint32_t buffer;
+    uint64_t columns;
+    schema::ArgumentKind kind;
+  };
+  const auto set = [&](size_t index, const char* function, const char* grid, std::initializer_list<Argument> all) {
+    schema::KernelT& kernel = *program.kernels[index];
+    kernel.images[0]->architecture = "sm_90";
+    *kernel.images[0]->data = code;
+    kernel.launches[0]->function = function;
+    kernel.launches[0]->grid_x = grid;
+    kernel.launches[0]->arguments.clear();
+    schema::DispatchT& dispatch = *program.dispatches[index];
+    dispatch.kernel = static_cast<uint32_t>(index);
+    dispatch.arguments.clear();
+    for (const Argument& argument : all) {
+      dispatch.arguments.push_back(std::make_unique<schema::ArgumentT>());
+      dispatch.arguments.back()->name = argument.name;
+      dispatch.arguments.back()->kind = argument.kind;
+      dispatch.arguments.back()->index = argument.buffer;
+      dispatch.arguments.back()->columns = argument.columns;
+      kernel.launches[0]->arguments.push_back(std::make_unique<schema::LaunchArgumentT>());
+      kernel.launches[0]->arguments.back()->source = static_cast<schema::LaunchSource>(argument.kind);
+      kernel.launches[0]->arguments.back()->name = argument.name;
+    }
+  };
+  using Kind = schema::ArgumentKind;
+  set(0, "count", "T", {{"counters", counters, 2, Kind::Output}, {"maxima", maxima, 1, Kind::Output}});
+  set(1, "show", "R",
+      {{"counters", counters, 2, Kind::Input},
+       {"maxima", maxima, 1, Kind::Input},
+       {"logits", logits, program.buffers[logits]->columns, Kind::Output}});
+  return draft;
+}
+
+/// In steps of several tokens and in such of one, which are graphs, and whatever the steps before left.
+TEST(CudaDeviceTest, ZeroedBuffersAreZeroWhenAStepBegins) {
+  const Variable path("NEMOTRON_LIBCUDA", PTXSIM_LIBRARY);
+  const auto device = CudaDevice::Open(0);
+  ASSERT_TRUE(device.ok()) << device.status().message();
+  const auto plan = testing::LoadDraft(MakeCountingPlan());
+  auto program = (*device)->Prepare(*plan, {.max_tokens = 8, .max_rows = 8, .max_sequences = 1, .page_tokens = 16});
+  ASSERT_TRUE(program.ok()) << program.status().message();
+  ASSERT_TRUE((*program)->LoadWeights({}).ok());
+  ASSERT_TRUE((*program)->AllocateWorkspace().ok());
+  int64_t position = 0;
+  for (const int64_t num_tokens : {3, 5, 1, 1, 1, 2}) {
+    const std::vector<int32_t> tokens(static_cast<size_t>(num_tokens), 1);
+    std::vector<int64_t> rows(tokens.size());
+    std::iota(rows.begin(), rows.end(), 0);
+    const DeviceSequence sequence = {
+        .first_token = 0, .num_tokens = num_tokens, .position = position, .slot = nullptr, .pages = {}};
+    const Status status = (*program)->Run({.tokens = tokens, .sequences = {&sequence, 1}, .output_rows = rows});
+    ASSERT_TRUE(status.ok()) << status.message();
+    ASSERT_TRUE((*program)->Synchronize().ok());
+    std::vector<float> logits(tokens.size() * 40);
+    ASSERT_TRUE((*program)->ReadLogits(num_tokens, logits).ok());
+    for (size_t row = 0; row < rows.size(); ++row) {
+      EXPECT_THAT(std::vector<float>(&logits[row * 40], &logits[row * 40] + 3), ::testing::ElementsAre(0, 5, 3))
+          << "token " << row << " of " << num_tokens << " at " << position;
+    }
+    position += num_tokens;
+  }
 }
 
 /// The images of the plan are no code.

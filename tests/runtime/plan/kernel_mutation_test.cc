@@ -1,4 +1,4 @@
-// Launches and images of compiled kernels: what the loader says to lies about them.
+// Plans for target "cuda": what the loader says to lies about launches, images and zeroed buffers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -31,6 +31,32 @@ schema::KernelT& Kernel(PlanT& plan) { return *plan.program->kernels[0]; }
 schema::LaunchT& Launch(PlanT& plan) { return *Kernel(plan).launches[0]; }
 schema::ImageT& Image(PlanT& plan) { return *Kernel(plan).images[0]; }
 
+/// Two zeroed buffers: "counters" of 3 I32 and "maxima" of 1 F32 a token. The first dispatch writes the counters, and
+/// the second reads the maxima, which none has written.
+schema::BufferT& AddZeroed(PlanT& plan) {
+  schema::ProgramT& program = *plan.program;
+  auto add = [&](const char* name, schema::DType dtype, uint64_t columns, schema::ArgumentKind kind, size_t dispatch) {
+    auto buffer = std::make_unique<schema::BufferT>();
+    buffer->name = name;
+    buffer->dtype = dtype;
+    buffer->columns = columns;
+    buffer->row_bytes = 4 * columns;
+    buffer->offset_bytes = program.zeroed_bytes;
+    buffer->zeroed = true;
+    program.zeroed_bytes += buffer->row_bytes;
+    auto argument = std::make_unique<schema::ArgumentT>();
+    argument->name = name;
+    argument->kind = kind;
+    argument->index = static_cast<uint32_t>(program.buffers.size());
+    argument->columns = columns;
+    program.dispatches[dispatch]->arguments.push_back(std::move(argument));
+    program.buffers.push_back(std::move(buffer));
+  };
+  add("counters", schema::DType::I32, 3, schema::ArgumentKind::Output, 0);
+  add("maxima", schema::DType::F32, 1, schema::ArgumentKind::Input, 1);
+  return *program.buffers.back();
+}
+
 const Mutation kMutations[] = {
     {"no_launches", [](PlanT& p) { Kernel(p).launches.clear(); }, "has 0 launches and 1 images"},
     {"no_images", [](PlanT& p) { Kernel(p).images.clear(); }, "has 1 launches and 0 images"},
@@ -51,6 +77,29 @@ const Mutation kMutations[] = {
     {"image_kind", [](PlanT& p) { Image(p).kind = schema::ImageKind(2); }, "image 0 kind is 2"},
     {"image_outside", [](PlanT& p) { *Image(p).data = schema::Segment(1 << 20, 1 << 30, 0); }, "image 0 ends at byte"},
     {"image_overlaps", [](PlanT& p) { *Image(p).data = schema::Segment(4096, 64, 0); }, "overlap"},
+    {"zeroed_dtype", [](PlanT& p) { AddZeroed(p).dtype = schema::DType::BF16; },
+     "'maxima' is bf16 of space Token, expected i32 or f32 of space Token, for it is zeroed"},
+    {"zeroed_space", [](PlanT& p) { AddZeroed(p).space = schema::Space::Row; }, "'maxima' is f32 of space Row"},
+    {"zeroed_row", [](PlanT& p) { AddZeroed(p).row_bytes = 64; },
+     "'maxima' has rows of 64 bytes at offset 12, expected 4 bytes at a multiple of 4"},
+    {"zeroed_unaligned", [](PlanT& p) { AddZeroed(p).offset_bytes = 10; }, "has rows of 4 bytes at offset 10"},
+    {"zeroed_behind", [](PlanT& p) { AddZeroed(p).offset_bytes = 16; },
+     "ends at byte 16 + 4 of 16 zeroed bytes a token"},
+    {"zeroed_wraps", [](PlanT& p) { AddZeroed(p).offset_bytes = ~uint64_t{3}; }, "of 16 zeroed bytes a token"},
+    {"zeroed_overlap", [](PlanT& p) { AddZeroed(p).offset_bytes = 8; },
+     "'maxima' overlaps zeroed bytes 0 to 12 of an earlier buffer"},
+    {"zeroed_bytes_odd", [](PlanT& p) { p.program->zeroed_bytes = 6; }, "program.zeroed_bytes is 6"},
+    {"zeroed_bytes_huge", [](PlanT& p) { p.program->zeroed_bytes = ~uint64_t{3}; }, "program.zeroed_bytes is"},
+    {"unzeroed_read",
+     [](PlanT& p) {
+       schema::BufferT& maxima = AddZeroed(p);
+       maxima.zeroed = false;
+       maxima.row_bytes = 64;
+       maxima.offset_bytes = p.program->token_arena_bytes;
+       p.program->token_arena_bytes += 64;
+       p.program->token_bytes_without_reuse += 64;
+     },
+     "reads columns 0 to 1 of buffer 'maxima', which no dispatch before has written"},
 };
 
 class KernelMutationTest : public ::testing::TestWithParam<Mutation> {};
@@ -68,6 +117,13 @@ INSTANTIATE_TEST_SUITE_P(All, KernelMutationTest, ::testing::ValuesIn(kMutations
 
 TEST(CompiledPlanTest, Loads) {
   const Status status = Load(testing::MakeCompiledPlan());
+  EXPECT_TRUE(status.ok()) << status.message();
+}
+
+TEST(CompiledPlanTest, ZeroedBuffersMayBeReadBeforeTheyAreWritten) {
+  testing::PlanDraft draft = testing::MakeCompiledPlan();
+  AddZeroed(draft.plan);
+  const Status status = Load(draft);
   EXPECT_TRUE(status.ok()) << status.message();
 }
 

@@ -137,6 +137,8 @@ const Mutation kMutations[] = {
     {"arena_huge", [](PlanT& p) { p.program->token_arena_bytes = kHuge; }, "program.token_arena_bytes is"},
     {"row_arena_odd", [](PlanT& p) { p.program->row_arena_bytes += 1; }, "program.row_arena_bytes is"},
     {"without_reuse", [](PlanT& p) { p.program->token_bytes_without_reuse += 64; }, "the buffers sum up to"},
+    {"buffer_zeroed_of_cpu", [](PlanT& p) { p.program->buffers[0]->zeroed = true; },
+     "'hidden' is zeroed, which target 'cpu' has no memory for"},
     {"logits_index", [](PlanT& p) { p.program->logits = 1000; }, "program.logits is 1000"},
     {"logits_space", [](PlanT& p) { p.program->logits = 0; }, "names buffer 'hidden'"},
 
