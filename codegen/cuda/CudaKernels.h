@@ -1,5 +1,4 @@
-//===- CudaKernels.h - how the larger kernels are specialised ---------------------------------------------------*- C++
-//-*-===//
+//===- CudaKernels.h - how the larger kernels are specialised ---------------------------------------*- C++ -*-===//
 #ifndef CODEGEN_CUDA_CUDAKERNELS_H
 #define CODEGEN_CUDA_CUDAKERNELS_H
 
@@ -20,6 +19,10 @@ mlir::FailureOr<plan::KernelSpec> specializeConv(plan::DispatchOp dispatch); ///
 mlir::FailureOr<plan::KernelSpec> specializeScan(plan::DispatchOp dispatch); ///< ssm_scan, ssm_scan_gated_norm
 mlir::FailureOr<plan::KernelSpec> specializeMoeRoute(plan::DispatchOp dispatch);
 mlir::FailureOr<plan::KernelSpec> specializeMoeExperts(plan::DispatchOp dispatch); ///< also scaled_moe_experts
+
+/// Whether blocks of ssm_scan_gated_norm can normalize what they have scanned, groups of so many channels: then the
+/// dispatch has an output "counters", [T, n_groups] of i32, zeroed (kernels/scan_norm.cuh).
+bool scanNormalizes(int64_t groupWidth, int64_t stateSize);
 
 } // namespace nemotron::codegen
 

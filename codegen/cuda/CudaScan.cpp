@@ -1,5 +1,4 @@
-//===- CudaScan.cpp - the selective scan of Mamba-2
-//----------------------------------------------------------------===//
+//===- CudaScan.cpp - the selective scan of Mamba-2 ---------------------------------------------------------------===//
 #include "codegen/cuda/CudaKernels.h"
 
 #include <numeric>
@@ -19,7 +18,11 @@ static constexpr int64_t kColumns = 32;
 /// The largest state whose inputs of two chunks fit the 99 KiB of shared memory that every architecture has.
 static constexpr int64_t kMaxStateSize = 256;
 
-/// Bytes of ScanShared (kernels/scan.cuh), which checks it.
+/// The most floats of a group that a thread is to keep when a block of the scan normalizes it (kernels/scan_norm.cuh).
+/// Values and gates are in registers at once: twice 32, half of what the scan has free then.
+static constexpr int64_t kNormFloats = 32;
+
+/// Bytes of ScanShared (kernels/scan_chunk.cuh); Scan checks it.
 static int64_t sharedBytes(int64_t warps) {
   constexpr int64_t kChunk = runtime::kScanChunk, kTile = kChunk * kColumns;
   const int64_t perWarp = 2 * 2 * kTile + kTile + 2 * (kChunk * 8 + 16);
@@ -33,6 +36,12 @@ static int64_t vectorOf(ArrayRef<int64_t> counts) {
     vector = std::gcd(vector, count);
   }
   return vector;
+}
+
+static int64_t scanWarps(int64_t stateSize) { return llvm::divideCeil(stateSize, kColumns); }
+
+bool scanNormalizes(int64_t groupWidth, int64_t stateSize) {
+  return groupWidth <= kNormFloats * 32 * scanWarps(stateSize);
 }
 
 FailureOr<KernelSpec> specializeScan(DispatchOp dispatch) {
@@ -57,13 +66,17 @@ FailureOr<KernelSpec> specializeScan(DispatchOp dispatch) {
     return dispatch.emitOpError() << "has a state of " << stateSize << " elements a channel, expected at most "
                                   << kMaxStateSize << ": target cuda has no kernel for more";
   }
-  const int64_t warps = llvm::divideCeil(stateSize, kColumns), parts = llvm::divideCeil(headDim, kColumns);
+  const int64_t warps = scanWarps(stateSize), parts = llvm::divideCeil(headDim, kColumns);
   // Where the output cannot hold y of F32, y goes through scratch memory, rows of whole vectors.
   const bool isInPlace = isOutputF32;
   const int64_t yStride = isInPlace ? output.stride : llvm::alignTo(heads * headDim, 4);
   const int64_t groupWidth = heads / groups * headDim;
   const int64_t normVector = vectorOf({groupWidth, isInPlace ? output.alignment : 4, gate.alignment, output.alignment});
-  const int64_t normThreads = std::min<int64_t>(1024, llvm::alignTo(llvm::divideCeil(groupWidth, normVector), 32));
+  // Where blocks of the scan normalize in decode, the launch for other steps has as many threads, for one order of
+  // sums.
+  const bool normalizes = static_cast<bool>(text.shape("counters").element);
+  const int64_t normThreads =
+      normalizes ? warps * 32 : std::min<int64_t>(1024, llvm::alignTo(llvm::divideCeil(groupWidth, normVector), 32));
 
   text.type("State", text.stateType("ssm").getElementType()).type("Output", output.element);
   text.constant("kHeads", heads).constant("kHeadDim", headDim).constant("kGroups", groups);
@@ -73,11 +86,17 @@ FailureOr<KernelSpec> specializeScan(DispatchOp dispatch) {
   text.constant("kVector", vectorOf({headDim, x.alignment, isInPlace ? output.alignment : 4}));
   text.constant("kStateVector", vectorOf({stateSize, b.alignment, c.alignment}));
   text.constant("kKeepThreads", 128).constant("kSharedBytes", sharedBytes(warps));
+  text.constant("kInPlace", isInPlace).constant("kNormalizes", normalizes);
+  StringRef scratch; // nothing, which is passed as nullptr
+  if (!isInPlace) {
+    scratch = "scratch";
+    text.scratch("T*" + Twine(4 * yStride));
+  }
 
-  const StringRef y = isInPlace ? "output output" : "scratch";
   text.launch("ssm_scan", "Scan<Config>", {std::to_string(heads * parts), "S"}, warps * 32, sharedBytes(warps),
-              {"input x", "input b", "input c", "input dt", y, "weight a_log", "weight dt_bias", "weight d",
-               "state ssm", "state recent", "parameter dt_min", "parameter dt_max", "step"});
+              {"input x", "input b", "input c", "input dt", scratch, "output output", "weight a_log", "weight dt_bias",
+               "weight d", "state ssm", "state recent", "parameter dt_min", "parameter dt_max", "input gate",
+               "weight weight", "output counters", "step"});
   text.launch(
       "ssm_scan_keep", "ScanKeep<Config>", {std::to_string(groups), "L<=1 ? 0 : S"}, 128, 0,
       {"input b", "input dt", "weight dt_bias", "state recent", "parameter dt_min", "parameter dt_max", "step"});
@@ -85,13 +104,8 @@ FailureOr<KernelSpec> specializeScan(DispatchOp dispatch) {
     text.constant("kGateStride", gate.stride).constant("kOutputStride", output.stride);
     text.constant("kNormVector", normVector).constant("kNormThreads", normThreads);
     text.floatConstant("kEps", text.number("eps"));
-    const std::string function = isInPlace ? "GatedNormInPlace<Config>" : "GatedNorm<Config>";
-    SmallVector<StringRef> arguments = {"output output", "input gate", "weight weight"};
-    if (!isInPlace) {
-      text.scratch("T*" + Twine(4 * yStride));
-      arguments = {"scratch", "input gate", "output output", "weight weight"};
-    }
-    text.launch("ssm_scan_norm", function, {"T", std::to_string(groups)}, normThreads, 0, arguments);
+    text.launch("ssm_scan_norm", "GatedNorm<Config>", {normalizes ? "L<=1 ? 0 : T" : "T", std::to_string(groups)},
+                normThreads, 0, {scratch, "input gate", "output output", "weight weight"});
   }
   return text.finish(llvm::formatv("{0}_{1}_{2}x{3}x{4}_g{5}", KernelText::cppType(output.element),
                                    KernelText::cppType(text.stateType("ssm").getElementType()), heads, headDim,

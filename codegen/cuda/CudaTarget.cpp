@@ -205,7 +205,14 @@ static FailureOr<KernelSpec> specializeGatedRMSNorm(DispatchOp dispatch) {
 
 LogicalResult CudaTarget::lower(Operation *op, PlanBuilder &builder) const {
   FailureOr<DispatchSpec> spec = makeDispatch(op, getName());
-  return failed(spec) ? failure() : builder.dispatch(op, spec->layMatrices(Layout::Fragment));
+  if (failed(spec)) {
+    return failure();
+  }
+  if (auto scan = dyn_cast<ir::SsmScanGatedNormOp>(op);
+      scan && scanNormalizes(scan.getNumHeads() / scan.getNGroups() * scan.getHeadDim(), scan.getStateSize())) {
+    spec->zeroed("counters", scan.getNGroups(), IntegerType::get(op->getContext(), 32));
+  }
+  return builder.dispatch(op, spec->layMatrices(Layout::Fragment));
 }
 
 Type CudaTarget::preferredInput(DispatchOp dispatch, StringRef input, Type type) const {

@@ -8,11 +8,13 @@
 #include <iterator>
 #include <mutex>
 #include <thread>
+#include <tuple>
 
 #include <xxhash.h>
 
 #include "runtime/base/file_writer.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using nemotron::runtime::Status;
@@ -32,16 +34,35 @@ static const llvm::StringMap<StringRef> &sources() {
   return files;
 }
 
+/// Appends the text of a file, and in place of the lines in it that include others theirs, so that a source stands
+/// alone. A file is there once, where it is wanted first.
+static void appendFile(StringRef name, llvm::StringSet<> &present, std::string &source) {
+  if (!present.insert(name).second) {
+    return;
+  }
+  for (StringRef text = sources().lookup(name), line; !text.empty();) {
+    std::tie(line, text) = text.split('\n');
+    StringRef included = line;
+    if (included.consume_front("#include \"codegen/cuda/kernels/") && included.consume_back(".cuh\"")) {
+      appendFile(included, present, source);
+    } else {
+      source += (line + "\n").str();
+    }
+  }
+  source += "\n";
+}
+
 FailureOr<std::string> kernelSource(plan::KernelOp kernel) {
-  auto body = sources().find(kernel.getBody());
-  if (body == sources().end()) {
+  if (!sources().contains(kernel.getBody())) {
     return kernel.emitOpError() << "has body '" << kernel.getBody() << "', which target cuda does not have";
   }
   std::string source = ("// Kernel " + kernel.getName() + "\n").str();
-  for (StringRef shared : {"step_tables", "common", "row", "tensor_core", "matmul_slabs"}) {
-    source += (sources().lookup(shared) + "\n").str();
+  llvm::StringSet<> present;
+  for (StringRef name : {StringRef("step_tables"), StringRef("common"), StringRef("row"), StringRef("tensor_core"),
+                         StringRef("matmul_slabs"), kernel.getBody()}) {
+    appendFile(name, present, source);
   }
-  return (source + body->second + "\n" + kernel.getConfig()).str();
+  return source + kernel.getConfig().str();
 }
 
 //===----------------------------------------------------------------------===//

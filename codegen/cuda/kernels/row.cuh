@@ -70,7 +70,7 @@ __device__ void NormalizeGated(Row<Shape>& row, const float* gate, const float* 
   float squares = 0;
   row.ForEachWith(gates, [&](float& x, float z) {
     x *= Silu(z);
-    squares += x * x;
+    squares = __fmaf_rn(x, x, squares);
   });
   squares = BlockReduce<Sum, Shape::kThreads>(squares, scratch);
   const float factor = 1.0f / sqrtf(squares / Shape::kColumns + eps);

@@ -280,20 +280,40 @@ std::vector<ConformanceCase> SequenceCases() {
              inner + 2 * bc + heads, inner, bc, heads, dim, groups, states),
          std::string_view(dtype) == "bf16" ? 2e-2 : 2e-4});
   }
-  cases.push_back(
-      {"scan_gated_norm",
-       2 * 96 + 2 * 64 + 6,
-       96,
-       {{"a_log", "f32", {6}, 0.5f}, {"dt_bias", "f32", {6}, 0.5f, -1}, {"d", "f32", {6}}, {"w", "f32", {96}, 0.1f, 1}},
-       "nemotron.state @ssm ssm : tensor<6x16x32xf32>\n",
-       "%a, %b, %c, %dt, %z = nemotron.split %x : (tensor<?x326xf32>) -> (tensor<?x96xf32>, tensor<?x64xf32>, "
-       "tensor<?x64xf32>, tensor<?x6xf32>, tensor<?x96xf32>)\n"
-       "%y = nemotron.ssm_scan_gated_norm %a, %b, %c, %dt, %a_log, %dt_bias, %z, %d, %w of %batch ssm @ssm {num_heads "
-       "= 6, "
-       "head_dim = 16, n_groups = 2, state_size = 32, eps = 1.0e-5 : f32} : (tensor<?x96xf32>, tensor<?x64xf32>, "
-       "tensor<?x64xf32>, tensor<?x6xf32>, tensor<6xf32>, tensor<6xf32>, tensor<?x96xf32>, tensor<6xf32>, "
-       "tensor<96xf32>, !nemotron.batch) -> tensor<?x96xf32>",
-       1e-3});
+  // In decode, the last block of a group normalizes it: where rows of y are the output and where they are scratch
+  // memory, because a product reads the output as BF16; where a thread has one number or none. A wide group has its own
+  // launch.
+  for (const auto& [name, heads, dim, groups, states, is_multiplied] :
+       {std::tuple("scan_gated_norm", 6, 16, 2, 32, false),
+        std::tuple("scan_gated_norm_of_odd_heads", 3, 7, 1, 12, false),
+        std::tuple("scan_gated_norm_of_wide_heads", 6, 80, 3, 64, true),
+        std::tuple("scan_gated_norm_of_a_wide_group", 34, 32, 1, 16, true)}) {
+    const int inner = heads * dim, bc = groups * states, columns = is_multiplied ? 40 : inner;
+    std::vector<TestWeight> weights = {{"a_log", "f32", {heads}, 0.5f},
+                                       {"dt_bias", "f32", {heads}, 0.5f, -1},
+                                       {"d", "f32", {heads}},
+                                       {"w", "f32", {inner}, 0.1f, 1}};
+    if (is_multiplied) {
+      weights.push_back(Matrix("out", "bf16", columns, inner));
+    }
+    cases.push_back(
+        {name, 2 * inner + 2 * bc + heads, columns, std::move(weights),
+         fmt::format("nemotron.state @ssm ssm : tensor<{}x{}x{}xf32>\n", heads, dim, states),
+         fmt::format(
+             "%a, %b, %c, %dt, %z = nemotron.split %x : (tensor<?x{0}xf32>) -> (tensor<?x{1}xf32>, tensor<?x{2}xf32>, "
+             "tensor<?x{2}xf32>, tensor<?x{3}xf32>, tensor<?x{1}xf32>)\n"
+             "%{7} = nemotron.ssm_scan_gated_norm %a, %b, %c, %dt, %a_log, %dt_bias, %z, %d, %w of %batch ssm @ssm "
+             "{{num_heads = {3}, head_dim = {4}, n_groups = {5}, state_size = {6}, eps = 1.0e-5 : f32}} : "
+             "(tensor<?x{1}xf32>, tensor<?x{2}xf32>, tensor<?x{2}xf32>, tensor<?x{3}xf32>, tensor<{3}xf32>, "
+             "tensor<{3}xf32>, tensor<?x{1}xf32>, tensor<{3}xf32>, tensor<{1}xf32>, !nemotron.batch) -> "
+             "tensor<?x{1}xf32>\n",
+             2 * inner + 2 * bc + heads, inner, bc, heads, dim, groups, states, is_multiplied ? "n" : "y") +
+             (is_multiplied ? fmt::format("%y = nemotron.linear %n, %out : (tensor<?x{0}xf32>, tensor<{1}x{0}xbf16>) "
+                                          "-> tensor<?x{1}xf32>",
+                                          inner, columns)
+                            : ""),
+         is_multiplied ? 1e-2 : 1e-3});
+  }
   // Exponentials are rounded to BF16, and differ in the last bit where sums do.
   for (const auto& [name, heads, kv_heads, dim, dtype] :
        {std::tuple("attention", 4, 2, 64, "bf16"), std::tuple("attention_of_odd_heads", 6, 2, 24, "bf16"),

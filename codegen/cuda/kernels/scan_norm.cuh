@@ -1,0 +1,50 @@
+// The gated RMSNorm behind a scan. A block normalizes one group of a token: in steps that bring a sequence one token
+// each, the block of the scan that is the last of its group to have stored its outputs, which the cache still has; else
+// a launch of its own, for a block of the scan has outputs of many tokens then. Both have the same threads and so the
+// same order of sums.
+
+#include "codegen/cuda/kernels/scan_chunk.cuh"
+
+/// One group of the channels of a row, as the norm has it. If the scan normalizes, kNormThreads are the threads of its
+/// blocks.
+template <class Config>
+struct NormShape {
+  static constexpr int kColumns = ScanShape<Config>::kHeadsOfGroup * Config::kHeadDim;
+  static constexpr int kVector = Config::kNormVector, kThreads = Config::kNormThreads;
+};
+
+/// Whether this block is the last of the group's to come here. Then what the others wrote to global memory before they
+/// came lies behind it: one thread's fences around the atomic order them (PTX ISA, section 8.10), and barriers pass it
+/// on to the rest of the block. `counter` is zero when a step begins.
+template <class Config>
+__device__ bool IsLastOfGroup(int* counter) {
+  constexpr int kBlocks = ScanShape<Config>::kHeadsOfGroup * ScanShape<Config>::kParts;
+  __shared__ bool is_last;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    is_last = atomicAdd(counter, 1) == kBlocks - 1;
+    __threadfence();
+  }
+  __syncthreads();
+  return is_last;
+}
+
+/// The gated RMSNorm of one group of a token's y (row.cuh): read once, bound by memory. y may lie in the output.
+template <class Config>
+__device__ void NormalizeGroup(const float* y, const float* gate, typename Config::Output* output, const float* weight,
+                               int64 token, int group) {
+  using Shape = NormShape<Config>;
+  __shared__ float scratch[Shape::kThreads / 32];
+  const int first = group * Shape::kColumns;
+  Row<Shape> row;
+  row.Load(y + token * Config::kYStride + first);
+  NormalizeGated(row, gate + token * Config::kGateStride + first, weight + first, Config::kEps, scratch);
+  row.Store(output + token * Config::kOutputStride + first);
+}
+
+/// The same as a launch of its own. Grid (T, G).
+template <class Config>
+__device__ void GatedNorm(char* scratch, const float* gate, typename Config::Output* output, const float* weight) {
+  NormalizeGroup<Config>(ScanOutputs<Config>(scratch, output), gate, output, weight, blockIdx.x, blockIdx.y);
+}
