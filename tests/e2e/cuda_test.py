@@ -3,6 +3,7 @@ checks (bounds, uninitialised reads, races, divergent barriers) fails the run it
 import json
 import math
 import os
+from collections import Counter
 
 from support import DATA, PLANS, TINY, Case, log_softmax, main, read_safetensors, run
 
@@ -10,6 +11,8 @@ GOLDENS = ["nemotron-h-dense", "nemotron-h-moe", "nemotron-h-bias-tied", "nemotr
 # The simulated GPU and the code that it takes from the plan.
 GPUS = {"a100": "sm_80", "rtx4090": "sm_89", "h100": "sm_90a"}
 PROMPT = "And it came to pass"
+# Of a layer in decode, by its letter: `*` beyond 512 tokens, where attention merges segments.
+MOST_LAUNCHES = {"M": 5, "-": 3, "*": 6}
 
 
 class Cuda(Case):
@@ -89,6 +92,30 @@ class Cuda(Case):
                     self.assertLess(function["global_load_sectors"], 1.1 * function["global_load_ideal_sectors"])
                     if function["shared_ideal_wavefronts"] > 0:
                         self.assertLess(function["shared_wavefronts"], 1.1 * function["shared_ideal_wavefronts"])
+
+    def test_launches_of_a_layer_in_decode(self):
+        plan = self.cuda_plan("nemotron-h-tiny")
+        inspected = json.loads(run("nemotron-inspect", plan, "--kernels", "--json").stdout)
+        done = self.run_on("h100", plan, "--prompt", PROMPT, "-n", 4, "--temperature", 0, "--profile", "--json")
+        decode = json.loads(done.stdout)["profile"]["decode"]
+
+        def op(kernel):
+            return kernel.split(".")[1]
+
+        ops = {launch["function"]: op(launch["kernel"]) for launch in inspected["kernels"]}
+        launches, calls, of_layer = Counter(), Counter(), Counter()
+        for function in decode["counters"]:
+            launches[ops[function["function"]]] += function["launches"]
+        for kernel in decode["kernels"]:
+            calls[op(kernel["kernel"])] += kernel["calls"]
+        for dispatch in inspected["program"]:
+            of_layer[dispatch["layer"]] += launches[op(dispatch["kernel"])] / calls[op(dispatch["kernel"])]
+        letters = inspected["model"]["layers_block_type"]
+        of_layer[len(letters) - 1] -= 1  # the last norm, which has the sum of the last layer
+        for layer, letter in enumerate(letters):
+            with self.subTest(f"layer {layer}, {letter}"):
+                self.assertGreater(of_layer[layer], 0)
+                self.assertLessEqual(of_layer[layer], MOST_LAUNCHES[letter])
 
     def test_saved_sessions_go_on(self):
         for name in ("nemotron-h-tiny", "nemotron-h-tiny-nemotron-h-kv"):
