@@ -3,7 +3,9 @@
 // What kernels for GPUs do beside their own work, as it saves a launch or a way through memory:
 //
 //   product, add_*_norm     the product adds the residual to its output, the norm reads the sum
-//   op, quantize            the op stores codes, where their scale is known beforehand
+//   product, quantize       the product stores codes, where their scale is known beforehand
+//   op, quantize, product   the product quantizes its input as it reads it; the maxima of rows are gathered by what
+//                           makes the rows, if that is a product or a scan
 //
 // Results stay the same to the last bit.
 //
@@ -78,7 +80,8 @@ bool isProduct(StringRef kernel) { return kernel == "cuda.linear" || kernel == "
 /// once.
 DispatchOp soleWriter(Value value, DispatchOp reader) {
   DispatchOp writer;
-  if (!value.getDefiningOp<BufferOp>() || !llvm::hasNItems(value.getUses(), 2) || llvm::count(reader.getInputs(), value) != 1) {
+  if (!value.getDefiningOp<BufferOp>() || !llvm::hasNItems(value.getUses(), 2) ||
+      llvm::count(reader.getInputs(), value) != 1) {
     return {};
   }
   for (Operation *user : value.getUsers()) {
@@ -87,6 +90,20 @@ DispatchOp soleWriter(Value value, DispatchOp reader) {
     }
   }
   return writer && Parts::find(Parts(writer).outputs, "output") == value ? writer : DispatchOp();
+}
+
+/// The product that reads `value`, which `writer` writes, if nobody else does.
+DispatchOp soleReader(Value value, DispatchOp writer) {
+  if (!value.getDefiningOp<BufferOp>() || !llvm::hasNItems(value.getUses(), 2)) {
+    return {};
+  }
+  for (Operation *user : value.getUsers()) {
+    if (auto dispatch = dyn_cast<DispatchOp>(user);
+        dispatch && dispatch != writer && dispatch.getKernel() == "cuda.scaled_matmul") {
+      return dispatch;
+    }
+  }
+  return {};
 }
 
 /// Buffers are declared before the first dispatch that uses them.
@@ -120,10 +137,6 @@ bool isWrittenBefore(Value value, Operation *op) {
 /// A product adds the residual of the norm behind it.
 void fuseResidual(DispatchOp norm) {
   Parts sums(norm);
-  StringRef kernel = norm.getKernel();
-  if (!kernel.consume_front("cuda.add_") || !kernel.contains("_norm")) {
-    return;
-  }
   Value delta = Parts::find(sums.inputs, "delta"), residual = Parts::find(sums.inputs, "residual");
   Value sum = Parts::find(sums.outputs, "sum");
   DispatchOp product = soleWriter(delta, norm);
@@ -137,6 +150,8 @@ void fuseResidual(DispatchOp norm) {
   Parts::replace(adds.outputs, "output", sum);
   adds.replaceDispatch();
 
+  StringRef kernel = norm.getKernel();
+  kernel.consume_front("cuda.add_");
   sums.kernel = "cuda." + kernel.str();
   Parts::erase(sums.inputs, "residual");
   Parts::erase(sums.inputs, "delta");
@@ -146,48 +161,90 @@ void fuseResidual(DispatchOp norm) {
   delta.getDefiningOp()->erase();
 }
 
-/// An op stores codes itself. A product can also take over the activation function of the quantize.
+/// The activation function of a quantize, taken over by the product that makes its input. False if there is no such.
+bool moveActivation(const Parts &quantize, DispatchOp writer, Parts &writes) {
+  Attribute activation = quantize.parameters.get("activation");
+  auto own = dyn_cast_or_null<StringAttr>(writes.parameters.get("activation"));
+  if (!writer || !isProduct(writer.getKernel()) || !own || own.getValue() != "none") {
+    return cast<StringAttr>(activation).getValue() == "none";
+  }
+  writes.parameters.set("activation", activation);
+  return true;
+}
+
+/// Codes are stored by the product that makes them, if their scale is known beforehand; else by the product that reads
+/// them, as it reads.
 void fuseQuantize(DispatchOp quantize) {
-  static const llvm::StringSet<> storeCodes = {"cuda.linear", "cuda.scaled_matmul"};
-  Parts codes(quantize);
-  auto parameter = [&](StringRef name) { return cast<StringAttr>(codes.parameters.get(name)).getValue(); };
-  if (quantize.getKernel() != "cuda.quantize" || parameter("scaling") != "static") {
-    return;
-  }
-  Value input = Parts::find(codes.inputs, "input"), output = Parts::find(codes.outputs, "output");
-  Value scale = Parts::find(codes.outputs, "scale");
+  Parts quantizes(quantize);
+  Attribute scale = quantizes.parameters.get("scale"), scaling = quantizes.parameters.get("scaling");
+  const bool isStatic = cast<StringAttr>(scaling).getValue() == "static";
+  Value input = Parts::find(quantizes.inputs, "input"), codes = Parts::find(quantizes.outputs, "output");
+  Value scales = Parts::find(quantizes.outputs, "scale");
   DispatchOp writer = soleWriter(input, quantize);
-  if (!writer || !storeCodes.contains(writer.getKernel()) || !output.getDefiningOp<BufferOp>() ||
-      !scale.getDefiningOp<BufferOp>()) {
-    return;
-  }
-  Parts stores(writer);
-  if (StringRef activation = parameter("activation"); activation != "none") {
-    auto own = dyn_cast_or_null<StringAttr>(stores.parameters.get("activation"));
-    if (!own || own.getValue() != "none") {
+
+  if (isStatic && writer && isProduct(writer.getKernel())) {
+    Parts writes(writer);
+    if (!moveActivation(quantizes, writer, writes)) {
       return;
     }
-    stores.parameters.set("activation", codes.parameters.get("activation"));
+    declareBefore(codes, writer);
+    declareBefore(scales, writer);
+    Parts::replace(writes.outputs, "output", codes);
+    writes.outputs.emplace_back("scale", scales);
+    writes.parameters.set("output_scale", scale);
+    quantize->erase();
+    writes.replaceDispatch();
+    input.getDefiningOp()->erase();
+    return;
   }
-  declareBefore(output, writer);
-  declareBefore(scale, writer);
-  Parts::replace(stores.outputs, "output", output);
-  stores.outputs.emplace_back("scale", scale);
-  stores.parameters.set("output_scale", codes.parameters.get("scale"));
+
+  DispatchOp reader = soleReader(codes, quantize);
+  if (!reader || reader != soleReader(scales, quantize) || cast<StringAttr>(scaling).getValue() == "step" ||
+      cast<BufferType>(input.getType()).getColumns() % 4 != 0) {
+    return;
+  }
+  Parts reads(reader);
+  Parts::replace(reads.inputs, "input", input);
+  Parts::erase(reads.inputs, "input_scale");
+  reads.parameters.set("scaling", scaling);
+  reads.parameters.set("scale", scale);
+  reads.parameters.set("input_activation", quantizes.parameters.get("activation"));
+  const Space space = cast<BufferType>(input.getType()).getSpace();
+  if (!isStatic && writer && space == Space::Token &&
+      (isProduct(writer.getKernel()) || writer.getKernel() == "cuda.ssm_scan_gated_norm")) {
+    Parts writes(writer);
+    if (moveActivation(quantizes, writer, writes)) {
+      reads.parameters.set("input_activation", StringAttr::get(quantize.getContext(), "none"));
+      OpBuilder builder(writer);
+      auto type = BufferType::get(builder.getContext(), space, 1, builder.getF32Type());
+      Value maximum = builder.create<BufferOp>(
+          quantize.getLoc(), type, builder.getStringAttr(input.getDefiningOp<BufferOp>().getName() + ".maximum"),
+          /*offset=*/IntegerAttr(), /*zeroed=*/builder.getUnitAttr());
+      writes.outputs.emplace_back("maximum", maximum);
+      reads.inputs.emplace_back("input_maximum", maximum);
+      writes.replaceDispatch();
+    }
+  }
   quantize->erase();
-  stores.replaceDispatch();
-  input.getDefiningOp()->erase();
+  reads.replaceDispatch();
+  codes.getDefiningOp()->erase();
+  scales.getDefiningOp()->erase();
 }
 
 } // namespace
 
 void CudaTarget::fuse(ProgramOp program) const {
-  for (auto dispatch : llvm::make_early_inc_range(program.getBody().getOps<DispatchOp>())) {
-    fuseQuantize(dispatch);
+  // Products are replaced where they stand; what they are found by is not.
+  SmallVector<DispatchOp> quantizes, norms;
+  for (auto dispatch : program.getBody().getOps<DispatchOp>()) {
+    if (dispatch.getKernel() == "cuda.quantize") {
+      quantizes.push_back(dispatch);
+    } else if (dispatch.getKernel().starts_with("cuda.add_") && dispatch.getKernel().contains("_norm")) {
+      norms.push_back(dispatch);
+    }
   }
-  for (auto dispatch : llvm::make_early_inc_range(program.getBody().getOps<DispatchOp>())) {
-    fuseResidual(dispatch);
-  }
+  llvm::for_each(quantizes, fuseQuantize);
+  llvm::for_each(norms, fuseResidual);
 }
 
 } // namespace nemotron::codegen

@@ -50,43 +50,10 @@ bool multipliesE4M3(Operation *op) {
          });
 }
 
-FailureOr<KernelSpec> specializeMatmul(DispatchOp dispatch) {
-  KernelText text(dispatch, "matmul");
-  BufferShape input = text.shape("input"), output = text.shape("output"), inputScale = text.shape("input_scale");
-  BufferShape residual = text.shape("residual"), outputScale = text.shape("scale");
-  RankedTensorType weight = text.weightType("weight"), scales = text.weightType("weight_scale");
-  if (!weight.getEncoding()) {
-    return dispatch.emitOpError() << "has a matrix of " << weight.getElementType()
-                                  << ", expected bf16 or f8E4M3FN: target cuda has no other";
-  }
-  const bool isCodes = input.element.isFloat8E4M3FN() || input.element.isF16(),
-             splits = dispatch.getParameters().contains("split_input") && text.flag("split_input");
-  const MatmulShape shape{input.element.getIntOrFloatBitWidth() / 8,
-                          weight.getElementType().getIntOrFloatBitWidth() / 8, weight.getDimSize(0),
-                          weight.getDimSize(1)};
-  if (shape.inputBytes * input.alignment < 16) {
-    return dispatch.emitOpError() << "reads columns that begin at a multiple of " << shape.inputBytes * input.alignment
-                                  << " bytes, expected 16";
-  }
-  const bool isF32 = input.element.isF32();
-  if (!(isF32 || input.element.isBF16() || (isCodes && shape.weightBytes == 1))) {
-    return dispatch.emitOpError() << "multiplies " << input.element << " by " << weight.getElementType()
-                                  << ", which target cuda has no kernel for";
-  }
-
-  text.type("Input", input.element).type("Output", output.element).type("Weight", weight.getElementType());
-  text.enumerator("kInputKind", "InputKind", isCodes ? "Codes" : splits && isF32 ? "Split" : "Rounded");
-  text.enumerator("kActivation", "Activation", text.string("activation") == "relu2" ? "Relu2" : "None");
-  text.constant("kOutputs", shape.outputs).constant("kDepth", shape.depth);
-  text.constant("kInputStride", input.stride).constant("kOutputStride", output.stride);
-  text.constant("kInputScaleStride", inputScale.stride).constant("kWeightScales", scales ? scales.getDimSize(0) : 0);
-  text.constant("kBias", text.hasWeight("bias")).constant("kRowSpace", output.isRowSpace);
-  text.constant("kResidual", !!residual.element).constant("kResidualStride", residual.stride);
-  text.constant("kStoresCodes", !!outputScale.element).constant("kScaleStride", outputScale.stride);
-
-  const std::string count = output.isRowSpace ? "R" : "T";
-  int64_t from = 0;
-  for (const MatmulTile &tile : tilesFor(shape)) {
+/// Launches for up to `tile.upTo` rows each; those for more than `from` and at most `to`.
+static void addLaunches(KernelText &text, ArrayRef<MatmulTile> tiles, const MatmulShape &shape, StringRef call,
+                        const std::string &count, int64_t from, ArrayRef<StringRef> arguments) {
+  for (const MatmulTile &tile : tiles) {
     text.declaration(tile.declaration());
     std::string size = std::to_string(tile.blocks(shape));
     if (tile.upTo < kAnyRows) {
@@ -95,12 +62,109 @@ FailureOr<KernelSpec> specializeMatmul(DispatchOp dispatch) {
     if (from > 0) {
       size = llvm::formatv("{0}>{1} ? ({2}) : 0", count, from, size);
     }
-    text.launch(tile.function, llvm::formatv("Matmul<Config, {0}>", tile.name).str(),
+    text.launch(tile.function, llvm::formatv("{0}<Config, {1}>", call, tile.name).str(),
                 {size, llvm::formatv("ceil({0}/{1})", count, tile.blockRows()).str()}, tile.threads(),
-                tile.sharedBytes(shape),
-                {"input input", "input input_scale", "input residual", "output output", "output scale", "weight weight",
-                 "weight weight_scale", "weight bias", "parameter output_scale", "step"});
+                tile.sharedBytes(shape), arguments);
     from = tile.upTo;
+  }
+}
+
+/// Launches of a product that quantizes its input (kernels/matmul_quantize.cuh). `shape` is that of the codes.
+static void addQuantizingLaunches(KernelText &text, const MatmulShape &shape, const std::string &count) {
+  BufferShape raw = text.shape("input"), maxima = text.shape("input_maximum");
+  StringRef activation = text.string("input_activation") == "relu2" ? "Relu2" : "None";
+  StringRef scaling = text.string("scaling") == "token" ? "Token" : "Static";
+  const int64_t stride = llvm::alignTo(shape.depth, 16), rowBytes = stride * shape.inputBytes;
+  text.constant("kInputStride", stride).constant("kInputScaleStride", 1).constant("kRawStride", raw.stride);
+  text.enumerator("kRawActivation", "Activation", activation).enumerator("kScaling", "Scaling", scaling);
+  text.constant("kMaximumStride", maxima.stride);
+  text.scratch(count + "*" + Twine(rowBytes + 4));
+
+  // A slab of x lies in the ring as it comes, and behind the ring as codes.
+  SmallVector<MatmulTile, 3> tiles = tilesFor(shape);
+  MatmulShape rawShape = shape;
+  rawShape.inputBytes = 4;
+  MatmulTile few = tiles[0];
+  few.slabTiles = 8;
+  few.stages = 3;
+  const int64_t codeBytes = 8 * (few.slabTiles * 32 * shape.inputBytes + (shape.inputBytes == 1 ? 0 : 32));
+  few.fit(rawShape, kSharedBytes - codeBytes);
+  text.declaration(few.declaration());
+  text.launch(few.function, "MatmulQuantizing<Config, FewRows>",
+              {llvm::formatv("{0}<={1} ? {2} : 0", count, few.upTo, few.blocks(shape)).str(),
+               llvm::formatv("ceil({0}/{1})", count, few.blockRows()).str()},
+              few.threads(), few.sharedBytes(rawShape) + codeBytes,
+              {"input input", "input input_maximum", "input residual", "output output", "output scale",
+               "output maximum", "weight weight", "weight weight_scale", "weight bias", "parameter scale",
+               "parameter output_scale", "step"});
+
+  int64_t vector = 4;
+  while (shape.depth % vector != 0 || raw.alignment % vector != 0) {
+    vector /= 2;
+  }
+  const int64_t threads = std::clamp<int64_t>(llvm::alignTo(llvm::divideCeil(shape.depth, vector * 4), 32), 32, 1024);
+  text.declaration(llvm::formatv("struct QuantizeConfig {{\n  using Input = float;\n  using Output = {0};\n"
+                                 "  static constexpr int kColumns = {1}, kVector = {2}, kThreads = {3}, "
+                                 "kInputStride = {4}, kOutputStride = {5}, kScaleStride = 1;\n"
+                                 "  static constexpr Activation kActivation = Activation::k{6};\n"
+                                 "  static constexpr Scaling kScaling = Scaling::k{7};\n};",
+                                 shape.inputBytes == 1 ? "e4m3" : "e4m3_as_f16", shape.depth, vector, threads,
+                                 raw.stride, stride, activation, scaling)
+                       .str());
+  text.launch("quantize_rows", "QuantizeRows<Config, QuantizeConfig>",
+              {llvm::formatv("{0}>{1} ? {0} : 0", count, few.upTo).str()}, threads, 0,
+              {"input input", "scratch", "parameter scale", "step"});
+  addLaunches(text, ArrayRef(tiles).drop_front(), shape, "MatmulOfCodes", count, few.upTo,
+              {"scratch", "input residual", "output output", "output scale", "output maximum", "weight weight",
+               "weight weight_scale", "weight bias", "parameter output_scale", "step"});
+}
+
+FailureOr<KernelSpec> specializeMatmul(DispatchOp dispatch) {
+  const bool quantizes = dispatch.getParameters().contains("input_activation");
+  KernelText text(dispatch, quantizes ? "matmul_quantize" : "matmul");
+  BufferShape input = text.shape("input"), output = text.shape("output"), inputScale = text.shape("input_scale");
+  BufferShape residual = text.shape("residual"), outputScale = text.shape("scale"), maximum = text.shape("maximum");
+  RankedTensorType weight = text.weightType("weight"), scales = text.weightType("weight_scale");
+  if (!weight.getEncoding()) {
+    return dispatch.emitOpError() << "has a matrix of " << weight.getElementType()
+                                  << ", expected bf16 or f8E4M3FN: target cuda has no other";
+  }
+  Builder builder(dispatch.getContext());
+  Type operand = !quantizes                 ? input.element
+                 : multipliesE4M3(dispatch) ? Type(Float8E4M3FNType::get(dispatch.getContext()))
+                                            : Type(builder.getF16Type());
+  const bool isCodes = operand.isFloat8E4M3FN() || operand.isF16(), isF32 = operand.isF32();
+  const bool splits = dispatch.getParameters().contains("split_input") && text.flag("split_input");
+  const MatmulShape shape{operand.getIntOrFloatBitWidth() / 8, weight.getElementType().getIntOrFloatBitWidth() / 8,
+                          weight.getDimSize(0), weight.getDimSize(1)};
+  const int64_t readBytes = input.element.getIntOrFloatBitWidth() / 8 * input.alignment;
+  if (readBytes < 16) {
+    return dispatch.emitOpError() << "reads columns that begin at a multiple of " << readBytes << " bytes, expected 16";
+  }
+  if (!(isF32 || operand.isBF16() || (isCodes && shape.weightBytes == 1)) || (quantizes && !input.element.isF32())) {
+    return dispatch.emitOpError() << "multiplies " << input.element << " by " << weight.getElementType()
+                                  << ", which target cuda has no kernel for";
+  }
+
+  text.type("Input", operand).type("Output", output.element).type("Weight", weight.getElementType());
+  text.enumerator("kInputKind", "InputKind", isCodes ? "Codes" : splits && isF32 ? "Split" : "Rounded");
+  text.enumerator("kActivation", "Activation", text.string("activation") == "relu2" ? "Relu2" : "None");
+  text.constant("kOutputs", shape.outputs).constant("kDepth", shape.depth).constant("kOutputStride", output.stride);
+  text.constant("kWeightScales", scales ? scales.getDimSize(0) : 0).constant("kBias", text.hasWeight("bias"));
+  text.constant("kResidual", !!residual.element).constant("kResidualStride", residual.stride);
+  text.constant("kStoresCodes", !!outputScale.element).constant("kScaleStride", outputScale.stride);
+  text.constant("kGathersMaximum", !!maximum.element).constant("kGatheredStride", maximum.stride);
+  text.constant("kRowSpace", output.isRowSpace);
+
+  const std::string count = output.isRowSpace ? "R" : "T";
+  if (quantizes) {
+    addQuantizingLaunches(text, shape, count);
+  } else {
+    text.constant("kInputStride", input.stride).constant("kInputScaleStride", inputScale.stride);
+    addLaunches(text, tilesFor(shape), shape, "Matmul", count, 0,
+                {"input input", "input input_scale", "input residual", "output output", "output scale",
+                 "output maximum", "weight weight", "weight weight_scale", "weight bias", "parameter output_scale",
+                 "step"});
   }
   return text.finish(llvm::formatv("{0}_{1}_{2}x{3}", KernelText::cppType(input.element),
                                    KernelText::cppType(weight.getElementType()), shape.outputs, shape.depth)

@@ -48,7 +48,7 @@ FailureOr<KernelSpec> specializeScan(DispatchOp dispatch) {
   KernelText text(dispatch, "scan");
   const bool isGated = dispatch.getKernel() == "cuda.ssm_scan_gated_norm";
   BufferShape x = text.shape("x"), b = text.shape("b"), c = text.shape("c"), dt = text.shape("dt");
-  BufferShape gate = text.shape("gate"), output = text.shape("output");
+  BufferShape gate = text.shape("gate"), output = text.shape("output"), maximum = text.shape("maximum");
   for (const BufferShape *input : {&x, &b, &c, &dt, &gate}) {
     if (input->element && !input->element.isF32()) {
       return dispatch.emitOpError() << "scans " << input->element
@@ -86,6 +86,7 @@ FailureOr<KernelSpec> specializeScan(DispatchOp dispatch) {
   text.constant("kVector", vectorOf({headDim, x.alignment, isInPlace ? output.alignment : 4}));
   text.constant("kStateVector", vectorOf({stateSize, b.alignment, c.alignment}));
   text.constant("kKeepThreads", 128).constant("kSharedBytes", sharedBytes(warps));
+  text.constant("kGathersMaximum", !!maximum.element).constant("kGatheredStride", maximum.stride);
   text.constant("kInPlace", isInPlace).constant("kNormalizes", normalizes);
   StringRef scratch; // nothing, which is passed as nullptr
   if (!isInPlace) {
@@ -96,7 +97,7 @@ FailureOr<KernelSpec> specializeScan(DispatchOp dispatch) {
   text.launch("ssm_scan", "Scan<Config>", {std::to_string(heads * parts), "S"}, warps * 32, sharedBytes(warps),
               {"input x", "input b", "input c", "input dt", scratch, "output output", "weight a_log", "weight dt_bias",
                "weight d", "state ssm", "state recent", "parameter dt_min", "parameter dt_max", "input gate",
-               "weight weight", "output counters", "step"});
+               "weight weight", "output counters", "output maximum", "step"});
   text.launch(
       "ssm_scan_keep", "ScanKeep<Config>", {std::to_string(groups), "L<=1 ? 0 : S"}, 128, 0,
       {"input b", "input dt", "weight dt_bias", "state recent", "parameter dt_min", "parameter dt_max", "step"});
@@ -105,7 +106,7 @@ FailureOr<KernelSpec> specializeScan(DispatchOp dispatch) {
     text.constant("kNormVector", normVector).constant("kNormThreads", normThreads);
     text.floatConstant("kEps", text.number("eps"));
     text.launch("ssm_scan_norm", "GatedNorm<Config>", {normalizes ? "L<=1 ? 0 : T" : "T", std::to_string(groups)},
-                normThreads, 0, {scratch, "input gate", "output output", "weight weight"});
+                normThreads, 0, {scratch, "input gate", "output output", "output maximum", "weight weight"});
   }
   return text.finish(llvm::formatv("{0}_{1}_{2}x{3}x{4}_g{5}", KernelText::cppType(output.element),
                                    KernelText::cppType(text.stateType("ssm").getElementType()), heads, headDim,

@@ -222,7 +222,8 @@ Type CudaTarget::preferredInput(DispatchOp dispatch, StringRef input, Type type)
   }
   Builder builder(dispatch.getContext());
   auto splits = dispatch.getParameters().getAs<BoolAttr>("split_input");
-  if (type.isF32() && !(splits && splits.getValue())) {
+  const bool quantizes = dispatch.getParameters().contains("input_activation");
+  if (type.isF32() && !quantizes && !(splits && splits.getValue())) {
     return builder.getBF16Type();
   }
   return type.isFloat8E4M3FN() && !multipliesE4M3(dispatch) ? builder.getF16Type() : Type();

@@ -94,7 +94,11 @@ class Cuda(Case):
                         self.assertLess(function["shared_wavefronts"], 1.1 * function["shared_ideal_wavefronts"])
 
     def test_launches_of_a_layer_in_decode(self):
-        plan = self.cuda_plan("nemotron-h-tiny")
+        for name in ("nemotron-h-tiny", "nemotron-h-tiny-fp8-all"):
+            with self.subTest(name):
+                self.check_launches_of_a_layer_in_decode(self.cuda_plan(name))
+
+    def check_launches_of_a_layer_in_decode(self, plan):
         inspected = json.loads(run("nemotron-inspect", plan, "--kernels", "--json").stdout)
         done = self.run_on("h100", plan, "--prompt", PROMPT, "-n", 4, "--temperature", 0, "--profile", "--json")
         decode = json.loads(done.stdout)["profile"]["decode"]

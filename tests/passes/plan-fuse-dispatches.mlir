@@ -106,3 +106,74 @@ module attributes {plan.target = "cpu"} {
     plan.return %l : !plan.buffer<row, 64, f32>
   }
 }
+
+// -----
+
+// A scale of each row: the product that makes it gathers the maximum, the one that reads it quantizes.
+// CHECK-LABEL: plan.program @codes_of_tokens
+module attributes {plan.target = "cuda"} {
+  plan.program @codes_of_tokens {
+    %x = plan.buffer "x" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.embedding" outs(output = %x : !plan.buffer<token, 64, f32>)
+    // CHECK: %[[U:.*]] = plan.buffer "u"
+    %u = plan.buffer "u" : !plan.buffer<token, 96, f32>
+    // CHECK: %[[M:.*]] = plan.buffer "u.maximum" {zeroed} : !plan.buffer<token, 1, f32>
+    // CHECK: plan.dispatch "cuda.linear" {{.*}} outs(output = %[[U]] : {{.*}}, maximum = %[[M]] : {{.*}}) {activation = "relu2"
+    plan.dispatch "cuda.linear" ins(input = %x : !plan.buffer<token, 64, f32>) outs(output = %u : !plan.buffer<token, 96, f32>)
+      {activation = "none", split_input = false}
+    %q = plan.buffer "q" : !plan.buffer<token, 96, f8E4M3FN>
+    %s = plan.buffer "s" : !plan.buffer<token, 1, f32>
+    // CHECK-NOT: cuda.quantize
+    plan.dispatch "cuda.quantize" ins(input = %u : !plan.buffer<token, 96, f32>)
+      outs(output = %q : !plan.buffer<token, 96, f8E4M3FN>, scale = %s : !plan.buffer<token, 1, f32>)
+      {activation = "relu2", scale = 0.0 : f32, scaling = "token"}
+    %y = plan.buffer "y" : !plan.buffer<token, 64, f32>
+    // CHECK: plan.dispatch "cuda.scaled_matmul" ins(input = %[[U]] : {{.*}}, input_maximum = %[[M]] : {{.*}})
+    // CHECK-SAME: {activation = "none", input_activation = "none", scale = 0.000000e+00 : f32, scaling = "token"}
+    plan.dispatch "cuda.scaled_matmul" ins(input = %q : !plan.buffer<token, 96, f8E4M3FN>, input_scale = %s : !plan.buffer<token, 1, f32>)
+      outs(output = %y : !plan.buffer<token, 64, f32>) {activation = "none"}
+    %l = plan.buffer "l" : !plan.buffer<row, 64, f32>
+    plan.dispatch "cuda.select_rows" ins(input = %y : !plan.buffer<token, 64, f32>) outs(output = %l : !plan.buffer<row, 64, f32>)
+    plan.return %l : !plan.buffer<row, 64, f32>
+  }
+}
+
+// -----
+
+// What gathers no maximum leaves it to the product; two products that read the same codes leave them as they are.
+// CHECK-LABEL: plan.program @codes_of_others
+module attributes {plan.target = "cuda"} {
+  plan.program @codes_of_others {
+    %x = plan.buffer "x" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.embedding" outs(output = %x : !plan.buffer<token, 64, f32>)
+    %q = plan.buffer "q" : !plan.buffer<token, 64, f8E4M3FN>
+    %s = plan.buffer "s" : !plan.buffer<token, 1, f32>
+    plan.dispatch "cuda.quantize" ins(input = %x : !plan.buffer<token, 64, f32>)
+      outs(output = %q : !plan.buffer<token, 64, f8E4M3FN>, scale = %s : !plan.buffer<token, 1, f32>)
+      {activation = "none", scale = 0.0 : f32, scaling = "token"}
+    %y = plan.buffer "y" : !plan.buffer<token, 64, f32>
+    // CHECK: plan.dispatch "cuda.scaled_matmul" ins(input = %{{.*}} : !plan.buffer<token, 64, f32>) outs(
+    // CHECK-SAME: input_activation = "none"
+    plan.dispatch "cuda.scaled_matmul" ins(input = %q : !plan.buffer<token, 64, f8E4M3FN>, input_scale = %s : !plan.buffer<token, 1, f32>)
+      outs(output = %y : !plan.buffer<token, 64, f32>) {activation = "none"}
+    %r = plan.buffer "r" : !plan.buffer<token, 64, f8E4M3FN>
+    %t = plan.buffer "t" : !plan.buffer<token, 1, f32>
+    // CHECK: cuda.quantize
+    plan.dispatch "cuda.quantize" ins(input = %y : !plan.buffer<token, 64, f32>)
+      outs(output = %r : !plan.buffer<token, 64, f8E4M3FN>, scale = %t : !plan.buffer<token, 1, f32>)
+      {activation = "none", scale = 0.0 : f32, scaling = "token"}
+    %a = plan.buffer "a" : !plan.buffer<token, 64, f32>
+    %b = plan.buffer "b" : !plan.buffer<token, 64, f32>
+    // CHECK-COUNT-2: input_scale = %
+    plan.dispatch "cuda.scaled_matmul" ins(input = %r : !plan.buffer<token, 64, f8E4M3FN>, input_scale = %t : !plan.buffer<token, 1, f32>)
+      outs(output = %a : !plan.buffer<token, 64, f32>) {activation = "none"}
+    plan.dispatch "cuda.scaled_matmul" ins(input = %r : !plan.buffer<token, 64, f8E4M3FN>, input_scale = %t : !plan.buffer<token, 1, f32>)
+      outs(output = %b : !plan.buffer<token, 64, f32>) {activation = "none"}
+    %c = plan.buffer "c" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.add" ins(lhs = %a : !plan.buffer<token, 64, f32>, rhs = %b : !plan.buffer<token, 64, f32>)
+      outs(output = %c : !plan.buffer<token, 64, f32>)
+    %l = plan.buffer "l" : !plan.buffer<row, 64, f32>
+    plan.dispatch "cuda.select_rows" ins(input = %c : !plan.buffer<token, 64, f32>) outs(output = %l : !plan.buffer<row, 64, f32>)
+    plan.return %l : !plan.buffer<row, 64, f32>
+  }
+}

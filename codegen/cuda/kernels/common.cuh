@@ -187,6 +187,11 @@ __device__ float BlockReduce(float value, float* scratch) {
   return result;
 }
 
+/// Gathers the maximum of numbers that are not negative, in any order with the same result; `to` is zero at first.
+__device__ inline void GatherMaximum(float* to, float value) {
+  atomicMax(reinterpret_cast<int*>(to), __float_as_int(value));  // such floats are ordered as their bits are
+}
+
 /// Where the rows of an activation lie: T or R of them.
 template <class Config>
 __device__ int NumRows(const StepTables& step) {

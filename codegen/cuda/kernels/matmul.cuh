@@ -8,47 +8,82 @@
 /// What is done to sums, and where they go; null where a Config has no such thing.
 template <class Config>
 struct Epilogue {
-  using Output = typename Config::Output;
-  Output* outputs;            // [rows, N]
-  const float* input_scale;   // [rows, 1] if kInputKind is kCodes
-  const float* weight_scale;  // if kWeightScales is not 0: one, or one an output
-  const float* bias;          // [N] if kBias
-  const float* residual;      // [rows, N] if kResidual, added to the output
-  float* scale_to;            // [rows, 1] if kStoresCodes: they are e4m3(y / output_scale)
+  typename Config::Output* outputs;  // [rows, N]
+  const float* weight_scale;         // if kWeightScales is not 0: one, or one an output
+  const float* bias;                 // [N] if kBias
+  const float* residual;             // [rows, N] if kResidual, added to the output
+  float* scale_to;                   // [rows, 1] if kStoresCodes: outputs are e4m3(y / output_scale)
+  float* maximum;                    // [rows, 1] if kGathersMaximum: of |y|
   float output_scale;
 
-  __device__ void Store(float sum, int64 row, int output) const {
+  /// y. `input_scale` counts if kInputKind is kCodes.
+  __device__ float Value(float sum, int64 row, int output, float input_scale) const {
     if constexpr (Config::kWeightScales != 0) {
       float scale = weight_scale[Config::kWeightScales == 1 ? 0 : output];
       if constexpr (Config::kInputKind == InputKind::kCodes) {
-        scale = input_scale[row * Config::kInputScaleStride] * scale;
+        scale = input_scale * scale;
       }
       sum *= scale;
     }
     if constexpr (Config::kBias) {
       sum += bias[output];
     }
-    float y = Activate<Config::kActivation>(sum);
+    const float y = Activate<Config::kActivation>(sum);
     if constexpr (Config::kResidual) {
-      y = __fadd_rn(residual[row * Config::kResidualStride + output], y);
+      return __fadd_rn(residual[row * Config::kResidualStride + output], y);
     }
+    return y;
+  }
+
+  __device__ void Store(float y, int64 row, int output) const {
     if constexpr (Config::kStoresCodes) {
       y = y / output_scale;
       if (output == 0) {
         scale_to[row * Config::kScaleStride] = output_scale;
       }
     }
-    outputs[row * Config::kOutputStride + output] = FromFloat<Output>(y);
+    outputs[row * Config::kOutputStride + output] = FromFloat<typename Config::Output>(y);
   }
 };
+
+/// Stores what the sums of a block come to; `input_scale(i)` is that of its row i.
+template <class Config, class Tile, class InputScale>
+__device__ void StoreSums(WarpSums<Config, Tile>& sums, const Epilogue<Config>& epilogue, int64 first_row, int num_rows,
+                          int first_band, InputScale input_scale) {
+  float largest[Tile::kRowTiles][2] = {};  // of this lane's rows
+  sums.Take([&](float sum, int row, int output_of_block, int i) {
+    const int n = first_band * 16 + output_of_block;
+    if (row < num_rows && n < Config::kOutputs) {
+      const float y = epilogue.Value(sum, first_row + row, n, input_scale(row));
+      epilogue.Store(y, first_row + row, n);
+      float& of_row = largest[i / 4 % Tile::kRowTiles][i % 2];
+      of_row = fmaxf(of_row, fabsf(y));
+    }
+  });
+  if constexpr (Config::kGathersMaximum) {
+    const int lane = threadIdx.x % 32, warp_t = threadIdx.x / 32 / Tile::kWarpsN;
+#pragma unroll
+    for (int i = 0; i < Tile::kRowTiles * 2; ++i) {
+      const int row = (warp_t * Tile::kRowTiles + i / 2) * 8 + lane % 4 * 2 + i % 2;
+      float of_row = largest[i / 2][i % 2];
+#pragma unroll
+      for (int distance = 4; distance < 32; distance *= 2) {
+        of_row = fmaxf(of_row, __shfl_xor_sync(~0u, of_row, distance));
+      }
+      if (lane < 4 && row < num_rows) {
+        GatherMaximum(epilogue.maximum + (first_row + row) * Config::kGatheredStride, of_row);
+      }
+    }
+  }
+}
 
 /// Grid (ceil(bands / kBlockBands), ceil(rows / kBlockRows)).
 template <class Config, class Tile>
 __device__ void Matmul(const typename Config::Input* input, const float* input_scale, const float* residual,
-                       typename Config::Output* output, float* scale, const char* weight, const float* weight_scale,
-                       const float* bias, float output_scale, const StepTables& step) {
-  const Epilogue<Config> epilogue = {output, input_scale, weight_scale, bias, residual, scale, output_scale};
+                       typename Config::Output* output, float* scale, float* maximum, const char* weight,
+                       const float* weight_scale, const float* bias, float output_scale, const StepTables& step) {
   using Shape = MatmulShape<Config, Tile>;
+  const Epilogue<Config> epilogue = {output, weight_scale, bias, residual, scale, maximum, output_scale};
   extern __shared__ __align__(16) char shared[];
   const int first_band = blockIdx.x * Shape::kBlockBands, first_row = blockIdx.y * Shape::kBlockRows;
   const int num_bands = min(Shape::kBlockBands, Shape::kNumBands - first_band);
@@ -64,12 +99,9 @@ __device__ void Matmul(const typename Config::Input* input, const float* input_s
   WarpSums<Config, Tile> sums;
   StreamSlabs<Tile, Shape::kStageBytes>(
       shared, Shape::kNumSlabs, [&](char* stage, int slab) { copies.Fetch(stage, slab); },
-      [&](const char* stage, int slab) { sums.Multiply(stage, slab); });
-
-  sums.Take([&](float sum, int row, int output_of_block, int) {
-    const int n = first_band * 16 + output_of_block;
-    if (row < num_rows && n < Config::kOutputs) {
-      epilogue.Store(sum, first_row + row, n);
-    }
+      [&](const char* stage, int slab) { sums.Multiply(stage, stage + Shape::kWeightBytes, slab); });
+  StoreSums(sums, epilogue, first_row, num_rows, first_band, [&](int row) {
+    return Config::kInputKind == InputKind::kCodes ? input_scale[int64{first_row + row} * Config::kInputScaleStride]
+                                                   : 1.0f;
   });
 }

@@ -299,11 +299,12 @@ struct WarpSums {
   static constexpr bool kCutsChain = sizeof(typename Product::Input) == 1;
   static constexpr int kChainTiles = 8;  // of E4M3, then the chain goes to F32 registers
 
-  /// Multiplies slab `slab`. `row_tiles`, at most kRowTiles, are those with rows in them.
-  __device__ void Multiply(const char* stage, int slab, int row_tiles = Tile::kRowTiles) {
+  /// Multiplies slab `slab`: `weights` and `rows` of a stage. `row_tiles`, at most kRowTiles, are those with rows in
+  /// them.
+  __device__ void Multiply(const char* weights, const char* rows, int slab, int row_tiles = Tile::kRowTiles) {
     const int lane = threadIdx.x % 32, warp_n = threadIdx.x / 32 % Tile::kWarpsN,
               warp_t = threadIdx.x / 32 / Tile::kWarpsN;
-    const char* rows = stage + Shape::kWeightBytes + warp_t * Tile::kRowTiles * 8 * Shape::kRowPitch;
+    rows += warp_t * Tile::kRowTiles * 8 * Shape::kRowPitch;
     const int num_tiles =
         Shape::kNumTiles % Tile::kSlabTiles == 0 ? Tile::kSlabTiles : Shape::kNumTiles - slab * Tile::kSlabTiles;
 #pragma unroll
@@ -314,13 +315,13 @@ struct WarpSums {
 #pragma unroll
         for (int band = 0; band < Tile::kBands; ++band) {
           const int in_block = warp_n * Tile::kBands + band;
-          WeightFragment weights;
-          LoadWeights<Product>(
-              weights, *reinterpret_cast<const uint4*>(stage + (in_block * Tile::kSlabTiles + tile) * 512 + lane * 16));
+          WeightFragment fragment;
+          LoadWeights<Product>(fragment, *reinterpret_cast<const uint4*>(
+                                             weights + (in_block * Tile::kSlabTiles + tile) * 512 + lane * 16));
 #pragma unroll
           for (int i = 0; i < Tile::kRowTiles; ++i) {
             if (i < row_tiles) {
-              MultiplyTile<Product>(chain[band][i], weights, inputs[i]);
+              MultiplyTile<Product>(chain[band][i], fragment, inputs[i]);
             }
           }
         }

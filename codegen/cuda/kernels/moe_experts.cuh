@@ -228,7 +228,7 @@ __device__ void UpFewTokens(const typename Config::Input* input, const int* indi
   WarpSums<Product, Tile> sums;
   StreamSlabs<Tile, Shape::kStageBytes>(
       shared, Shape::kNumSlabs, [&](char* stage, int slab) { copies.Fetch(stage, slab); },
-      [&](const char* stage, int slab) { sums.Multiply(stage, slab); });
+      [&](const char* stage, int slab) { sums.Multiply(stage, stage + Shape::kWeightBytes, slab); });
   auto* hidden = reinterpret_cast<typename Config::Hidden*>(scratch + int64{step.num_tokens} * Config::kHiddenOffset);
   sums.Take([&](float sum, int token, int output_of_block, int) {
     const int pick = picked.PickOf(index, token), output = first_band * 16 + output_of_block;
@@ -269,7 +269,7 @@ __device__ void DownFewTokens(const int* indices, const float* weights, float* o
         copies.Fetch(stage, slab % Shape::kNumSlabs);
       },
       [&](const char* stage, int slab) {
-        sums.Multiply(stage, slab % Shape::kNumSlabs);
+        sums.Multiply(stage, stage + Shape::kWeightBytes, slab % Shape::kNumSlabs);
         if ((slab + 1) % Shape::kNumSlabs != 0) {
           return;
         }
@@ -378,7 +378,9 @@ __device__ void MultiplyPicks(const ExpertMatrices<Product>& matrices, Output* o
   WarpSums<Product, Tile> sums;
   StreamSlabs<Tile, Shape::kStageBytes>(
       shared, Shape::kNumSlabs, [&](char* stage, int slab) { copies.Fetch(stage, slab); },
-      [&](const char* stage, int slab) { sums.Multiply(stage, slab, row_tiles - first_row_tile); });
+      [&](const char* stage, int slab) {
+        sums.Multiply(stage, stage + Shape::kWeightBytes, slab, row_tiles - first_row_tile);
+      });
 
   constexpr bool kStaged = sizeof(Output) < 4;
   constexpr int kPitch = kBlockOutputs + kVector;

@@ -4,6 +4,9 @@
 
 enum class Scaling { kNone, kToken, kStatic };
 
+/// The scale of a row whose absolute maximum is `largest`.
+__device__ inline float ScaleOf(float largest) { return fmaxf(largest / 448.0f, 0x1p-126f); }
+
 /// Stores a row as numbers, or as E4M3 codes and their scale: the constant, or max(m / 448, 2^-126), m the absolute
 /// maximum of the row, NaNs not counted. x is stored as e4m3(x / scale).
 template <class Config>
@@ -16,7 +19,7 @@ __device__ void StoreRow(Row<Config>& row, typename Config::Output* to, float* s
     if constexpr (Config::kScaling == Scaling::kToken) {
       float largest = 0;
       row.ForEach([&](float& x) { largest = fmaxf(largest, fabsf(x)); });
-      scale = fmaxf(BlockReduce<Max, Config::kThreads>(largest, scratch) / 448.0f, 0x1p-126f);
+      scale = ScaleOf(BlockReduce<Max, Config::kThreads>(largest, scratch));
     }
     row.ForEach([&](float& x) { x = x / scale; });
     row.Store(to);

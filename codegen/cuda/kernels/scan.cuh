@@ -159,7 +159,7 @@ template <class Config>
 __device__ void Scan(const float* x, const float* b, const float* c, const float* dt, char* scratch,
                      typename Config::Output* output, const float* a_log, const float* dt_bias, const float* d,
                      int64 state_offset, int64 recent_offset, float dt_min, float dt_max, const float* gate,
-                     const float* weight, int* counters, const StepTables& step) {
+                     const float* weight, int* counters, float* maximum, const StepTables& step) {
   using Shape = ScanShape<Config>;
   extern __shared__ __align__(16) char bytes[];
   static_assert(sizeof(ScanShared<Config>) == Config::kSharedBytes, "CudaScan.cpp counts otherwise");
@@ -245,7 +245,7 @@ __device__ void Scan(const float* x, const float* b, const float* c, const float
   }
   if constexpr (Config::kNormalizes) {
     if (normalizes) {
-      NormalizeGroup<Config>(y, gate, output, weight, sequence.first_token, group);
+      NormalizeGroup<Config>(y, gate, output, maximum, weight, sequence.first_token, group);
     }
   }
 }

@@ -31,9 +31,10 @@ __device__ bool IsLastOfGroup(int* counter) {
 }
 
 /// The gated RMSNorm of one group of a token's y (row.cuh): read once, bound by memory. y may lie in the output.
+/// `maximum` [T, 1] gathers the absolute maximum of a token's row if kGathersMaximum.
 template <class Config>
-__device__ void NormalizeGroup(const float* y, const float* gate, typename Config::Output* output, const float* weight,
-                               int64 token, int group) {
+__device__ void NormalizeGroup(const float* y, const float* gate, typename Config::Output* output, float* maximum,
+                               const float* weight, int64 token, int group) {
   using Shape = NormShape<Config>;
   __shared__ float scratch[Shape::kThreads / 32];
   const int first = group * Shape::kColumns;
@@ -41,10 +42,20 @@ __device__ void NormalizeGroup(const float* y, const float* gate, typename Confi
   row.Load(y + token * Config::kYStride + first);
   NormalizeGated(row, gate + token * Config::kGateStride + first, weight + first, Config::kEps, scratch);
   row.Store(output + token * Config::kOutputStride + first);
+  if constexpr (Config::kGathersMaximum) {
+    __shared__ float largest_scratch[Shape::kThreads / 32];
+    float largest = 0;
+    row.ForEach([&](float& x) { largest = fmaxf(largest, fabsf(x)); });
+    largest = BlockReduce<Max, Shape::kThreads>(largest, largest_scratch);
+    if (threadIdx.x == 0) {
+      GatherMaximum(maximum + token * Config::kGatheredStride, largest);
+    }
+  }
 }
 
 /// The same as a launch of its own. Grid (T, G).
 template <class Config>
-__device__ void GatedNorm(char* scratch, const float* gate, typename Config::Output* output, const float* weight) {
-  NormalizeGroup<Config>(ScanOutputs<Config>(scratch, output), gate, output, weight, blockIdx.x, blockIdx.y);
+__device__ void GatedNorm(char* scratch, const float* gate, typename Config::Output* output, float* maximum,
+                          const float* weight) {
+  NormalizeGroup<Config>(ScanOutputs<Config>(scratch, output), gate, output, maximum, weight, blockIdx.x, blockIdx.y);
 }

@@ -47,7 +47,8 @@ def Plan_BufferType : TypeDef<Plan_Dialect, "Buffer"> {
   let description = [{
     One row a token or a row of the step, `columns` elements each. How far rows lie apart is said by the `plan.buffer`.
 
-    (C1) `1 <= columns <= 2^40`. (C2) Elements are f32, bf16, f8E4M3FN, i8 or i32.
+    (C1) `1 <= columns <= 2^40`. (C2) Elements are f32, bf16, f16, f8E4M3FN, i8
+    or i32.
 
     ```mlir
     !plan.buffer<token, 192, f32>

@@ -281,20 +281,33 @@ std::vector<ConformanceCase> SequenceCases() {
          std::string_view(dtype) == "bf16" ? 2e-2 : 2e-4});
   }
   // In decode, the last block of a group normalizes it: where rows of y are the output and where they are scratch
-  // memory, because a product reads the output as BF16; where a thread has one number or none. A wide group has its own
-  // launch.
-  for (const auto& [name, heads, dim, groups, states, is_multiplied] :
-       {std::tuple("scan_gated_norm", 6, 16, 2, 32, false),
-        std::tuple("scan_gated_norm_of_odd_heads", 3, 7, 1, 12, false),
-        std::tuple("scan_gated_norm_of_wide_heads", 6, 80, 3, 64, true),
-        std::tuple("scan_gated_norm_of_a_wide_group", 34, 32, 1, 16, true)}) {
+  // memory, because a product reads the output as BF16; where a product quantizes it; where a thread has one number or
+  // none. A wide group has its own launch.
+  for (const auto& [name, heads, dim, groups, states, matrix] :
+       {std::tuple("scan_gated_norm", 6, 16, 2, 32, ""), std::tuple("scan_gated_norm_of_odd_heads", 3, 7, 1, 12, ""),
+        std::tuple("scan_gated_norm_of_wide_heads", 6, 80, 3, 64, "bf16"),
+        std::tuple("scan_gated_norm_of_a_wide_group", 34, 32, 1, 16, "bf16"),
+        std::tuple("scan_gated_norm_quantized", 6, 16, 2, 32, "f8E4M3FN")}) {
+    const std::string dtype = matrix;
+    const bool is_multiplied = !dtype.empty();
     const int inner = heads * dim, bc = groups * states, columns = is_multiplied ? 40 : inner;
     std::vector<TestWeight> weights = {{"a_log", "f32", {heads}, 0.5f},
                                        {"dt_bias", "f32", {heads}, 0.5f, -1},
                                        {"d", "f32", {heads}},
                                        {"w", "f32", {inner}, 0.1f, 1}};
     if (is_multiplied) {
-      weights.push_back(Matrix("out", "bf16", columns, inner));
+      weights.push_back(Matrix("out", dtype, columns, inner));
+    }
+    std::string product;
+    if (dtype == "bf16") {
+      product = "%y = nemotron.linear %n, %out : (tensor<?x{0}xf32>, tensor<{1}x{0}xbf16>) -> tensor<?x{1}xf32>";
+    } else if (is_multiplied) {
+      weights.push_back({"s", "f32", {1}, 0.1f, 1});
+      product =
+          "%q, %qs = nemotron.quantize %n {{scaling = #nemotron.scaling<token>}} : tensor<?x{0}xf32> -> "
+          "tensor<?x{0}xf8E4M3FN>, tensor<?x1xf32>\n"
+          "%y = nemotron.scaled_matmul %q scaled %qs, %out scaled %s : (tensor<?x{0}xf8E4M3FN>, tensor<?x1xf32>, "
+          "tensor<{1}x{0}xf8E4M3FN>, tensor<1xf32>) -> tensor<?x{1}xf32>";
     }
     cases.push_back(
         {name, 2 * inner + 2 * bc + heads, columns, std::move(weights),
@@ -308,11 +321,10 @@ std::vector<ConformanceCase> SequenceCases() {
              "tensor<{3}xf32>, tensor<?x{1}xf32>, tensor<{3}xf32>, tensor<{1}xf32>, !nemotron.batch) -> "
              "tensor<?x{1}xf32>\n",
              2 * inner + 2 * bc + heads, inner, bc, heads, dim, groups, states, is_multiplied ? "n" : "y") +
-             (is_multiplied ? fmt::format("%y = nemotron.linear %n, %out : (tensor<?x{0}xf32>, tensor<{1}x{0}xbf16>) "
-                                          "-> tensor<?x{1}xf32>",
-                                          inner, columns)
-                            : ""),
-         is_multiplied ? 1e-2 : 1e-3});
+             fmt::format(fmt::runtime(product), inner, columns),
+         dtype == "f8E4M3FN" ? 5e-2
+         : is_multiplied     ? 1e-2
+                             : 1e-3});
   }
   // Exponentials are rounded to BF16, and differ in the last bit where sums do.
   for (const auto& [name, heads, kv_heads, dim, dtype] :
