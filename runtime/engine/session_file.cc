@@ -75,7 +75,7 @@ bool IsForCpu(const Plan& plan) { return plan.root().target()->string_view() == 
 
 /// What lies together in a page of the KV cache. On the CPU, panel of 16 tokens after panel: the keys of a head, or 16
 /// dimensions of its values (runtime/cpu/kernels/attention.cc). On a GPU, token after token: the keys or the values of
-/// a head (codegen/cuda/kernels/attention.cuh).
+/// a head (codegen/cuda/kernels/attention_tiles.cuh).
 struct CachePlane {
   int64_t offset;       ///< bytes from the start of a page
   int64_t token_bytes;  ///< of one token
