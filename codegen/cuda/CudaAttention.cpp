@@ -15,7 +15,7 @@ using namespace nemotron::plan;
 namespace nemotron::codegen {
 namespace {
 
-/// Keys of a tile and of a segment, as in kernels/attention.cuh.
+/// Keys of a tile and of a segment, as in kernels/attention_parts.cuh.
 constexpr int64_t kTileKeys = 64, kSegmentKeys = 512;
 
 constexpr int64_t kMaxHeadDim = 256;
@@ -27,10 +27,13 @@ constexpr int64_t kSharedBytes = 98 * 1024;
 /// Tiles of keys or values under way at once, and one: 48 KiB a block for heads of 128 BF16.
 constexpr int64_t kMaxStages = 4;
 
+/// Blocks of which a multiprocessor must have room for the registers. ptxas would spill some for one more.
+constexpr int64_t kResidentBlocks = 1;
+
 /// Threads that store the keys and values of a token, 16 bytes of F32 each at a time.
 constexpr int64_t kStoreThreads = 256;
 
-/// How a block is cut (KeyValueTiles and AttentionRows in kernels/attention.cuh).
+/// How a block is cut (kernels/attention_tiles.cuh and attention_rows.cuh).
 struct Tile {
   int64_t rowWarps, columnWarps, stages, wideTiles, sharedBytes;
 
@@ -40,8 +43,8 @@ struct Tile {
 
 /// As many stages as there is room for. `dim` is padded.
 Tile makeTile(int64_t rowWarps, int64_t columnWarps, int64_t dim, int64_t cacheBytes) {
-  const int64_t tileBytes = kTileKeys * (dim * 2 + 16), wideTiles = dim <= 128 ? 2 : 1;
-  const int64_t stageBytes = cacheBytes == 1 ? kTileKeys * dim : tileBytes;
+  const int64_t tileBytes = kTileKeys * dim * 2, stageBytes = kTileKeys * dim * cacheBytes;
+  const int64_t wideTiles = dim <= 128 ? 2 : 1;
   const int64_t scoreBytes = columnWarps > 1 ? 16 * (kTileKeys + 8) * sizeof(float) : 0;
   const int64_t others = (cacheBytes == 1 ? wideTiles * tileBytes : 0) + rowWarps * (16 * dim * 2 + scoreBytes);
   const int64_t stages = std::min((kSharedBytes - others) / stageBytes, kMaxStages);
@@ -144,13 +147,13 @@ FailureOr<KernelSpec> specializeAttention(DispatchOp dispatch) {
               {"input key", "input value", "state cache", "parameter key_scale", "parameter value_scale", "step"});
   text.launch("attention_prefill", "Attention<Config, Prefill>",
               {llvm::formatv("L<=1 ? 0 : ceil(L*{0}/{1})", group, prefill.rows()).str(), std::to_string(kvHeads), "S"},
-              prefill.threads(), prefill.sharedBytes, arguments);
+              prefill.threads(), prefill.sharedBytes, arguments, kResidentBlocks);
   // A step with one sequence of several tokens has no single ones.
   const std::string segments = "ceil(C/" + std::to_string(kSegmentKeys) + ")";
   const int64_t rowBlocks = llvm::divideCeil(group, decode.rows());
   text.launch("attention_decode", "Attention<Config, Decode>",
               {"L<=1 ? " + segments + " : (S<=1 ? 0 : " + segments + ")", std::to_string(kvHeads * rowBlocks), "S"},
-              decode.threads(), decode.sharedBytes, arguments);
+              decode.threads(), decode.sharedBytes, arguments, kResidentBlocks);
   text.launch("attention_merge", "MergeSegments<Config>",
               {llvm::formatv("C<={0} ? 0 : (L<=1 ? {1} : (S<=1 ? 0 : {1}))", kSegmentKeys, heads).str(), "S"},
               llvm::alignTo(headDim, 32), 0, {"output output", "scratch", "parameter value_scale", "step"});

@@ -139,7 +139,8 @@ std::string KernelText::parameterType(StringRef source, StringRef name) const {
 }
 
 KernelText &KernelText::launch(StringRef function, StringRef call, ArrayRef<std::string> grid, int64_t threads,
-                               int64_t sharedBytes, ArrayRef<StringRef> arguments) {
+                               int64_t sharedBytes, ArrayRef<StringRef> arguments,
+                               std::optional<int64_t> residentBlocks) {
   SmallVector<std::string> parameters, passed;
   SmallVector<StringRef> taken;
   for (StringRef argument : arguments) {
@@ -159,8 +160,9 @@ KernelText &KernelText::launch(StringRef function, StringRef call, ArrayRef<std:
     passed.push_back(variable);
     taken.push_back(argument);
   }
+  const std::string bounds = std::to_string(threads) + (residentBlocks ? ", " + std::to_string(*residentBlocks) : "");
   entries += llvm::formatv("\nextern \"C\" __global__ void __launch_bounds__({0}) {1}({2}) {{\n  {3}({4});\n}\n",
-                           threads, function, llvm::join(parameters, ", "), call, llvm::join(passed, ", "));
+                           bounds, function, llvm::join(parameters, ", "), call, llvm::join(passed, ", "));
   Builder builder(dispatch.getContext());
   SmallVector<StringRef> sizes(grid.begin(), grid.end());
   sizes.resize(3, "1");

@@ -3,6 +3,7 @@
 #ifndef CODEGEN_CUDA_KERNELTEXT_H
 #define CODEGEN_CUDA_KERNELTEXT_H
 
+#include <optional>
 #include <string>
 
 #include "dialects/Plan/IR/Target.h"
@@ -53,9 +54,11 @@ public:
 
   /// A launch of `call`, a template of the body with its template arguments. `arguments` are those of `call` in order,
   /// "input NAME" and the like; one that the dispatch does not have is passed as nullptr or 0. `grid` are expressions
-  /// (runtime/plan/grid_expression.h).
+  /// (runtime/plan/grid_expression.h). `residentBlocks`: how many a multiprocessor has registers for, at least; null:
+  /// as ptxas likes.
   KernelText &launch(llvm::StringRef function, llvm::StringRef call, llvm::ArrayRef<std::string> grid, int64_t threads,
-                     int64_t sharedBytes, llvm::ArrayRef<llvm::StringRef> arguments);
+                     int64_t sharedBytes, llvm::ArrayRef<llvm::StringRef> arguments,
+                     std::optional<int64_t> residentBlocks = std::nullopt);
 
   /// Bytes that the launches of a dispatch share, for the argument "scratch": an expression like a grid's.
   KernelText &scratch(const llvm::Twine &bytes);

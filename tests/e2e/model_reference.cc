@@ -295,11 +295,11 @@ ModelReference::Rows ModelReference::Experts(const Rows& input, const std::strin
 }
 
 ModelReference::Rows ModelReference::HybridLayers(Rows stream) const {
-  const int64_t head_dim = config_.value("head_dim", int64_t{128});
   for (int64_t i = 0; Has("backbone.layers." + std::to_string(i) + ".norm.weight"); ++i) {
     const std::string layer = "backbone.layers." + std::to_string(i), mixer = layer + ".mixer";
     const nlohmann::json overrides =
         config_.contains("block_configs") ? config_["block_configs"][i] : nlohmann::json::object();
+    const int64_t head_dim = overrides.value("head_dim", config_.value("head_dim", int64_t{128}));
     const Rows normed = RMSNorm(stream, layer + ".norm.weight");
     const Rows delta = Has(mixer + ".A_log")           ? Mamba(normed, mixer)
                        : Has(mixer + ".q_proj.weight") ? Attention(normed, mixer, head_dim, false)

@@ -22,12 +22,6 @@ __device__ inline void LoadMatrix4Transposed(unsigned (&fragment)[4], const void
                : "r"(SharedAddress(row))
                : "memory");
 }
-__device__ inline void LoadMatrix2Transposed(unsigned (&fragment)[2], const void* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-               : "=r"(fragment[0]), "=r"(fragment[1])
-               : "r"(SharedAddress(row))
-               : "memory");
-}
 
 /// Two neighbours in one access; the compiler splits those of a float2 or uint2 now and then.
 __device__ inline void StorePair(void* to, unsigned first, unsigned second) {
@@ -69,15 +63,11 @@ class AttentionRows {
         exchange_(reinterpret_cast<float*>(shared + kQueryBytes)),
         kv_head_(kv_head),
         first_token_(sequence.first_token),
-        row_(first_row + static_cast<int>(threadIdx.x) % 32 / 4),
+        first_row_(first_row),
         num_rows_(num_rows),
-        column_warp_(column_warp) {
-    const int position = static_cast<int>(sequence.position);
-    first_position_ = position + first_row / Shape::kGroup;
-    last_position_ = first_row < num_rows ? position + (min(first_row + 16, num_rows) - 1) / Shape::kGroup : -1;
-    positions_[0] = position + row_ / Shape::kGroup;
-    positions_[1] = position + (row_ + 8) / Shape::kGroup;
-  }
+        column_warp_(column_warp),
+        position_(static_cast<int>(sequence.position)),
+        last_position_(first_row < num_rows ? Position(min(first_row + 16, num_rows) - 1) : -1) {}
 
   __device__ bool Sees(int key) const { return key <= last_position_; }
 
@@ -85,8 +75,7 @@ class AttentionRows {
   __device__ void LoadQueries(const float* query, float scale) {
     const float* rows[2];
     for (int r = 0; r < 2; ++r) {
-      rows[r] = row_ + 8 * r < num_rows_ ? query + int64{Token(r)} * Config::kQueryStride + Head(r) * Config::kHeadDim
-                                         : nullptr;
+      rows[r] = Exists(r) ? query + int64{Token(r)} * Config::kQueryStride + Head(r) * Config::kHeadDim : nullptr;
     }
 #pragma unroll
     for (int k = column_warp_; k < Shape::kDimTiles; k += Tile::kColumnWarps) {
@@ -98,7 +87,7 @@ class AttentionRows {
 
   /// Scores of the warp's share of a tile of keys; they stay with the warp, or go to all that share the rows.
   __device__ void Multiply(const char* keys, Scores& scores) const {
-    keys += (column_warp_ * kWarpKeyPairs * 16 + Lane() % 8 + Lane() / 16 * 8) * Tiles::kRowPitch + Lane() / 8 % 2 * 16;
+    const int key = column_warp_ * kWarpKeyPairs * 16 + Lane() % 8 + Lane() / 16 * 8, half = Lane() / 8 % 2;
     float products[2 * kWarpKeyPairs][4] = {};
 #pragma unroll
     for (int k = 0; k < Shape::kDimTiles; ++k) {
@@ -106,7 +95,7 @@ class AttentionRows {
 #pragma unroll
       for (int pair = 0; pair < kWarpKeyPairs; ++pair) {
         unsigned fragment[4];
-        LoadMatrix4(fragment, keys + pair * 16 * Tiles::kRowPitch + k * 32);
+        LoadMatrix4(fragment, keys + Tiles::Offset(key + pair * 16, k * 2 + half));
         MultiplyBF16(products[2 * pair], queries, {fragment[0], fragment[1]});
         MultiplyBF16(products[2 * pair + 1], queries, {fragment[2], fragment[3]});
       }
@@ -137,22 +126,22 @@ class AttentionRows {
         scores[j][0] = upper.x, scores[j][1] = upper.y, scores[j][2] = lower.x, scores[j][3] = lower.y;
       }
     }
-    const bool hides = first_key + kTileKeys - 1 > first_position_;
+    const bool hides = first_key + kTileKeys - 1 > Position(first_row_);
     if (hides) {
 #pragma unroll
       for (int j = 0; j < kTileKeys / 8; ++j) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           const int key = first_key + j * 8 + Lane() % 4 * 2 + i % 2;
-          scores[j][i] = key <= positions_[i / 2] ? scores[j][i] : MinusInfinity();
+          scores[j][i] = key <= Position(Row(i / 2)) ? scores[j][i] : MinusInfinity();
         }
       }
     }
     uint4 weights[kTileKeys / 16];
     Weigh(scores, weights, mixed);
 
-    values += Lane() % 16 * Tiles::kRowPitch + column_warp_ * kWarpDimTiles * 32 + Lane() / 16 * 16;
-    if (hides && HasNonFinite(values)) {
+    // Of a single token no row hides what another sees, and beyond the last key are zeros.
+    if (!Tile::kIsDecode && hides && HasNonFinite(values)) {
       MixVisible(weights, values, first_key, mixed);
       return;
     }
@@ -161,10 +150,7 @@ class AttentionRows {
 #pragma unroll
       for (int d = 0; d < kWarpDimTiles; ++d) {
         if (HasColumns(d)) {
-          unsigned fragment[4];
-          LoadMatrix4Transposed(fragment, values + k * 16 * Tiles::kRowPitch + d * 32);
-          MultiplyBF16(mixed.values[d][0], weights[k], {fragment[0], fragment[1]});
-          MultiplyBF16(mixed.values[d][1], weights[k], {fragment[2], fragment[3]});
+          MixKeys(weights[k], values + ValueOffset(k, d), ~0u, ~0u, mixed.values[d]);
         }
       }
     }
@@ -199,7 +185,7 @@ class AttentionRows {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       typename Config::Output* to = output + int64{Token(r)} * Config::kOutputStride + Head(r) * Config::kHeadDim;
-      const bool exists = row_ + 8 * r < num_rows_;
+      const bool exists = Exists(r);
       const float factor = MeanFactor<Config>(mixed.rows[r].sum, value_scale);
 #pragma unroll
       for (int d = 0; d < kWarpDimTiles; ++d) {
@@ -219,7 +205,7 @@ class AttentionRows {
   __device__ void StorePart(const Mixed& mixed, float* part) const {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      if (row_ + 8 * r < num_rows_) {
+      if (Exists(r)) {
         float* to = part + Head(r) * Shape::kDim + column_warp_ * kWarpDimTiles * 16 + Lane() % 4 * 2;
 #pragma unroll
         for (int d = 0; d < kWarpDimTiles; ++d) {
@@ -239,10 +225,19 @@ class AttentionRows {
 
  private:
   __device__ static int Lane() { return threadIdx.x % 32; }
-  __device__ int Token(int r) const { return first_token_ + (row_ + 8 * r) / Shape::kGroup; }
-  __device__ int Head(int r) const { return kv_head_ * Shape::kGroup + (row_ + 8 * r) % Shape::kGroup; }
+  /// Of the lane's two rows.
+  __device__ int Row(int r) const { return first_row_ + Lane() / 4 + 8 * r; }
+  __device__ bool Exists(int r) const { return Row(r) < num_rows_; }
+  __device__ int Token(int r) const { return first_token_ + Row(r) / Shape::kGroup; }
+  __device__ int Head(int r) const { return kv_head_ * Shape::kGroup + Row(r) % Shape::kGroup; }
+
+  __device__ int Position(int row) const { return position_ + row / Shape::kGroup; }
   __device__ bool HasColumns(int d) const {
     return Shape::kDimTiles % Tile::kColumnWarps == 0 || column_warp_ * kWarpDimTiles + d < Shape::kDimTiles;
+  }
+  /// The lane's address for ldmatrix of values: keys 16 * k + (0 to 15), the warp's columns 16 * d + (0 to 15).
+  __device__ int ValueOffset(int k, int d) const {
+    return Tiles::Offset(k * 16 + Lane() % 16, (column_warp_ * kWarpDimTiles + d) * 2 + Lane() / 16);
   }
   /// Row g, columns 2t and 2t + 1 of 8 keys of a tile.
   __device__ float* Exchanged(int eight) const {
@@ -314,7 +309,7 @@ class AttentionRows {
       const int k = i % (kTileKeys / 16), d = i / (kTileKeys / 16);
       if (HasColumns(d)) {
         unsigned fragment[4];
-        LoadMatrix4(fragment, values + k * 16 * Tiles::kRowPitch + d * 32);
+        LoadMatrix4(fragment, values + ValueOffset(k, d));
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
           found |= (fragment[j] & 0x7F80u) == 0x7F80u || (fragment[j] & 0x7F800000u) == 0x7F800000u;
@@ -324,49 +319,41 @@ class AttentionRows {
     return __any_sync(~0u, found);
   }
 
-  /// The sums of Mix, row after row, each with 0 for the values that it may not see: 16 times the work, and seldom.
-  /// Sums and weights go through local memory, so that the loops stay loops and take no registers from Mix.
+  /// Adds weights times values of 16 keys and 16 columns. `kept` and `kept_after`: the bits to keep of the lane's
+  /// values of keys 2t and 2t + 1, and of those 8 further.
+  __device__ static void MixKeys(const uint4& weights, const char* values, unsigned kept, unsigned kept_after,
+                                 float (&sums)[2][4]) {
+    unsigned fragment[4];
+    LoadMatrix4Transposed(fragment, values);
+    MultiplyBF16(sums[0], weights, {fragment[0] & kept, fragment[1] & kept_after});
+    MultiplyBF16(sums[1], weights, {fragment[2] & kept, fragment[3] & kept_after});
+  }
+
+  /// The sums of Mix, row after row, each with 0 for the values that it may not see: 16 times the work, and seldom. All
+  /// 16 rows are multiplied and one is kept, so that registers have constant indices; one d after another, because they
+  /// would not do for the sums of two.
   __device__ void MixVisible(const uint4 (&weights)[kTileKeys / 16], const char* values, int first_key,
                              Mixed& mixed) const {
-    float4 sums[2 * kWarpDimTiles];
-    uint4 operands[kTileKeys / 16];
 #pragma unroll
-    for (int i = 0; i < 2 * kWarpDimTiles; ++i) {
-      const float(&from)[4] = mixed.values[i / 2][i % 2];
-      sums[i] = {from[0], from[1], from[2], from[3]};
-    }
-#pragma unroll
-    for (int k = 0; k < kTileKeys / 16; ++k) {
-      operands[k] = weights[k];
-    }
+    for (int d = 0; d < kWarpDimTiles; ++d) {
+      if (HasColumns(d)) {
 #pragma unroll 1
-    for (int i = 0; i < 16 * 2 * kWarpDimTiles; ++i) {
-      const int row = i % 16, eight = i / 16;
-      if (!HasColumns(eight / 2)) {
-        continue;
-      }
-      const int position = __shfl_sync(~0u, row < 8 ? positions_[0] : positions_[1], row % 8 * 4);
-      const bool is_own[2] = {row == Lane() / 4, row == Lane() / 4 + 8};
-      float products[4] = {sums[eight].x, sums[eight].y, sums[eight].z, sums[eight].w};
-#pragma unroll 1
-      for (int k = 0; k < kTileKeys / 16; ++k) {
-        unsigned fragment[2];
-        LoadMatrix2Transposed(fragment, values + k * 16 * Tiles::kRowPitch + eight * 16);
+        for (int row = 0; row < 16; ++row) {
+          const int last = Position(first_row_ + row) - first_key - Lane() % 4 * 2;
+          const auto kept = [&](int key) { return (key <= last ? 0xFFFFu : 0u) | (key < last ? 0xFFFF0000u : 0u); };
+          float sums[2][4];
+          memcpy(sums, mixed.values[d], sizeof(sums));
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int key = first_key + k * 16 + half * 8 + Lane() % 4 * 2;
-          fragment[half] &= (key <= position ? 0xFFFFu : 0u) | (key < position ? 0xFFFF0000u : 0u);
+          for (int k = 0; k < kTileKeys / 16; ++k) {
+            MixKeys(weights[k], values + ValueOffset(k, d), kept(k * 16), kept(k * 16 + 8), sums);
+          }
+#pragma unroll
+          for (int i = 0; i < 8; ++i) {
+            const bool is_own = row == Lane() / 4 + i % 4 / 2 * 8;
+            mixed.values[d][i / 4][i % 4] = is_own ? sums[i / 4][i % 4] : mixed.values[d][i / 4][i % 4];
+          }
         }
-        MultiplyBF16(products, operands[k], fragment);
       }
-      const float4 old = sums[eight];
-      sums[eight] = {is_own[0] ? products[0] : old.x, is_own[0] ? products[1] : old.y, is_own[1] ? products[2] : old.z,
-                     is_own[1] ? products[3] : old.w};
-    }
-#pragma unroll
-    for (int i = 0; i < 2 * kWarpDimTiles; ++i) {
-      float(&to)[4] = mixed.values[i / 2][i % 2];
-      to[0] = sums[i].x, to[1] = sums[i].y, to[2] = sums[i].z, to[3] = sums[i].w;
     }
   }
 
@@ -409,7 +396,6 @@ class AttentionRows {
 
   uint4* queries_;  // the lane's, of 16 columns every 32
   float* exchange_;
-  int kv_head_, first_token_, row_, num_rows_, column_warp_;
-  int first_position_, last_position_;  // that rows of the warp have; the last is -1 if there are none
-  int positions_[2];
+  int kv_head_, first_token_, first_row_, num_rows_, column_warp_;
+  int position_, last_position_;  // of the sequence's first row, and of the warp's last, which is -1 if it has none
 };

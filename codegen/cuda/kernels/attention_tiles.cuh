@@ -45,12 +45,10 @@ __device__ void StoreKeysAndValues(const float* key, const float* value, int64 c
 }
 
 /// Tiles of a key/value head on their way into shared memory: keys of a tile of positions, its values, keys of the
-/// next. A ring of kStages stages is filled by cp.async, kStages - 1 tiles ahead. Rows of a tile are padded by 16
-/// bytes: an odd number of 16 bytes apart, so that ldmatrix has no bank conflicts.
+/// next. A ring of kStages stages is filled by cp.async, kStages - 1 tiles ahead.
 ///
 /// Tiles of E4M3 are widened to BF16 by the threads that copied them, each its own 16 codes, so that no barrier is
-/// needed in between: a stage holds codes as threads copied them. kWideTiles of BF16, 2 or (with another barrier) 1,
-/// take turns.
+/// needed in between. kWideTiles of BF16, 2 or (with another barrier) 1, take turns.
 template <class Config, class Tile>
 class KeyValueTiles {
   using Shape = AttentionShape<Config>;
@@ -58,11 +56,17 @@ class KeyValueTiles {
  public:
   static constexpr int kThreads = 32 * Tile::kRowWarps * Tile::kColumnWarps;
   static constexpr int kRunAddresses = 2 * 2 * kSegmentRuns;
-  static constexpr int kRowPitch = Shape::kDim * 2 + 16;
-  static constexpr int kTileBytes = kTileKeys * kRowPitch;
-  static constexpr int kStageBytes = Shape::kIsCodes ? kTileKeys * Shape::kRowBytes : kTileBytes;
+  static constexpr int kTileBytes = kTileKeys * Shape::kDim * 2;
+  static constexpr int kStageBytes = kTileKeys * Shape::kRowBytes;
   static constexpr int kSharedBytes =
       Tile::kStages * kStageBytes + (Shape::kIsCodes ? Tile::kWideTiles * kTileBytes : 0);
+
+  /// Where chunk `chunk`, 16 bytes, of key `key` stands in a tile of BF16. Chunks of a row trade places, by the row:
+  /// 8 rows of a chunk, as ldmatrix takes them, meet all banks, and so do 8 chunks that follow one another.
+  __device__ static int Offset(int key, int chunk) {
+    constexpr int kChunks = Shape::kDim / 8, kTrading = kChunks % 8 == 0 ? 8 : kChunks % 4 == 0 ? 4 : 2;
+    return key * kChunks * 16 + (chunk ^ key % 8 * kTrading / 8) * 16;
+  }
 
   /// Tiles [first_tile, end_tile) of keys [0, num_keys); there is at least one. `runs`: room in shared memory
   /// for kRunAddresses. Tiles of the first segment are asked for.
@@ -101,7 +105,7 @@ class KeyValueTiles {
   /// The next tile, in BF16, until the next call; the block calls it together. What a thread wrote to shared
   /// memory before is seen by all after it.
   __device__ const char* Next() {
-    const int step = step_++;
+    const unsigned step = step_++;
     WaitForCopies<Tile::kStages - 2>();
     if constexpr (Shape::kIsCodes) {
       Load(step + Tile::kStages - 1);
@@ -120,38 +124,53 @@ class KeyValueTiles {
   }
 
  private:
-  static constexpr int kChunks = Shape::kRowBytes / 16;  // of 16 bytes, a row of the cache
+  /// Calls `copy` with each 16 bytes of a tile in the cache that are the thread's: their key in the tile, which they
+  /// are of the key's row, which of the tile.
+  template <class Copy>
+  __device__ static void ForOwnCopies(Copy copy) {
+    constexpr unsigned kOfRow = Shape::kRowBytes / 16, kOfTile = kTileKeys * kOfRow;
+    const unsigned thread = threadIdx.x;
+    __builtin_assume(thread < kThreads);
+#pragma unroll
+    for (unsigned first = 0; first < kOfTile; first += kThreads) {
+      // Where a thread's copies are whole rows apart, what they differ by is constant; the compiler is shown that.
+      const unsigned i = first + thread;
+      const unsigned key = kThreads % kOfRow == 0 ? first / kOfRow + thread / kOfRow : i / kOfRow;
+      if (first + kThreads <= kOfTile || i < kOfTile) {
+        copy(key, i % kOfRow, i);
+      }
+    }
+  }
 
-  __device__ void Load(int step) {
+  __device__ void Load(unsigned step) {
     if (step < num_steps_) {
       char* stage = shared_ + step % Tile::kStages * kStageBytes;
-      const int first_key = (first_tile_ + step / 2) * kTileKeys;
-#pragma unroll
-      for (int i = threadIdx.x; i < kTileKeys * kChunks; i += kThreads) {
-        const int row = i / kChunks, chunk = i % kChunks, key = first_key + row;
-        const char* run = runs_[key / kRunTokens % (2 * kSegmentRuns) * 2 + step % 2];
-        CopyAsync(stage + (Shape::kIsCodes ? i * 16 : row * kRowPitch + chunk * 16),
-                  run + key % kRunTokens * Shape::kRowBytes + chunk * 16, key < num_keys_ ? 16 : 0);
-      }
+      const unsigned tile = first_tile_ + step / 2;
+      const char* const* runs = runs_ + tile * (kTileKeys / kRunTokens) % (2 * kSegmentRuns) * 2 + step % 2;
+      const int num_keys = num_keys_ - static_cast<int>(tile) * kTileKeys;  // from the tile on
+      ForOwnCopies([&](int key, int part, int i) {
+        const char* run = runs[key / kRunTokens * 2];
+        CopyAsync(stage + (Shape::kIsCodes ? i * 16 : Offset(key, part)),
+                  run + key % kRunTokens * Shape::kRowBytes + part * 16, key < num_keys ? 16 : 0);
+      });
     }
     CommitCopies();
   }
 
+  /// 16 codes make two chunks. 4 of 8 lanes store the one at the even place first and 4 the odd one, so that they meet
+  /// all banks.
   __device__ static void Widen(const char* codes, char* tile) {
-#pragma unroll
-    for (int i = threadIdx.x; i < kTileKeys * kChunks; i += kThreads) {
-      const int row = i / kChunks, chunk = i % kChunks;
+    ForOwnCopies([&](int key, int part, int i) {
       const uint4 loaded = *reinterpret_cast<const uint4*>(codes + i * 16);
-      uint4 low, high;
-      WidenEight(loaded.x, loaded.y, low);
-      WidenEight(loaded.z, loaded.w, high);
-      // Rows are an odd number of 16 bytes apart: 4 lanes store even ones and 4 odd ones, so that 8 lanes meet all
-      // banks.
-      const bool high_first = (row + i / 4) % 2;
-      char* to = tile + row * kRowPitch + chunk * 32;
-      *reinterpret_cast<uint4*>(to + (high_first ? 16 : 0)) = high_first ? high : low;
-      *reinterpret_cast<uint4*>(to + (high_first ? 0 : 16)) = high_first ? low : high;
-    }
+      uint4 wide[2];
+      WidenEight(loaded.x, loaded.y, wide[0]);
+      WidenEight(loaded.z, loaded.w, wide[1]);
+      const bool odd_first = i / 4 % 2;
+      const int places[2] = {Offset(key, 2 * part), Offset(key, 2 * part + 1)};
+      const bool swap = odd_first != (places[0] > places[1]);
+      *reinterpret_cast<uint4*>(tile + (swap ? places[1] : places[0])) = swap ? wide[1] : wide[0];
+      *reinterpret_cast<uint4*>(tile + (swap ? places[0] : places[1])) = swap ? wide[0] : wide[1];
+    });
   }
   __device__ static void WidenEight(unsigned first, unsigned second, uint4& to) {
     unsigned pairs[4];
@@ -165,6 +184,6 @@ class KeyValueTiles {
   const SequenceEntry& sequence_;
   const StepTables& tables_;
   int64 head_;  // bytes from the start of a page to the head's keys
-  int first_tile_, num_steps_, num_keys_;
-  int step_ = 0;
+  unsigned first_tile_, num_steps_, step_ = 0;
+  int num_keys_;
 };
