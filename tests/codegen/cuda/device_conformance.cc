@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <random>
 
 #include "codegen/Targets.h"
@@ -326,27 +327,57 @@ std::vector<ConformanceCase> SequenceCases() {
          : is_multiplied     ? 1e-2
                              : 1e-3});
   }
-  // Exponentials are rounded to BF16, and differ in the last bit where sums do.
-  for (const auto& [name, heads, kv_heads, dim, dtype] :
-       {std::tuple("attention", 4, 2, 64, "bf16"), std::tuple("attention_of_odd_heads", 6, 2, 24, "bf16"),
-        std::tuple("attention_fp8", 8, 1, 32, "f8E4M3FN")}) {
-    const int q = heads * dim, kv = kv_heads * dim;
-    const bool is_fp8 = std::string_view(dtype) != "bf16";
-    cases.push_back(
-        {name,
-         q + 2 * kv,
-         q,
-         {},
-         fmt::format("nemotron.state @kv kv_cache : tensor<2x{}x{}x{}>\n", kv_heads, dim, dtype),
-         fmt::format(
-             "%q, %k, %v = nemotron.split %x : (tensor<?x{0}xf32>) -> (tensor<?x{1}xf32>, tensor<?x{2}xf32>, "
-             "tensor<?x{2}xf32>)\n"
-             "%y = nemotron.attention %q, %k, %v of %batch cache @kv {{num_heads = {3}, num_kv_heads = {4}, head_dim "
-             "= {5}, scale = 0.2 : f32{6}}} : (tensor<?x{1}xf32>, tensor<?x{2}xf32>, tensor<?x{2}xf32>, "
-             "!nemotron.batch) -> tensor<?x{1}xf32>",
-             q + 2 * kv, q, kv, heads, kv_heads, dim,
-             is_fp8 ? ", key_scale = 0.02 : f32, value_scale = 0.02 : f32" : ""),
-         1e-2});
+  return cases;
+}
+
+/// Columns of %x are queries, keys, values. Exponentials are rounded to BF16, and differ in the last bit where sums do.
+ConformanceCase AttentionCase(const std::string& name, int64_t heads, int64_t kv_heads, int64_t dim,
+                              const std::string& dtype, std::vector<ConformanceCase::Entry> entries = {}) {
+  const int64_t q = heads * dim, kv = kv_heads * dim;
+  return {name,
+          q + 2 * kv,
+          q,
+          {},
+          fmt::format("nemotron.state @kv kv_cache : tensor<2x{}x{}x{}>\n", kv_heads, dim, dtype),
+          fmt::format(
+              "%q, %k, %v = nemotron.split %x : (tensor<?x{0}xf32>) -> (tensor<?x{1}xf32>, tensor<?x{2}xf32>, "
+              "tensor<?x{2}xf32>)\n"
+              "%y = nemotron.attention %q, %k, %v of %batch cache @kv {{num_heads = {3}, num_kv_heads = {4}, head_dim "
+              "= {5}, scale = 0.2 : f32{6}}} : (tensor<?x{1}xf32>, tensor<?x{2}xf32>, tensor<?x{2}xf32>, "
+              "!nemotron.batch) -> tensor<?x{1}xf32>",
+              q + 2 * kv, q, kv, heads, kv_heads, dim,
+              dtype == "bf16" ? "" : ", key_scale = 0.02 : f32, value_scale = 0.02 : f32"),
+          1e-2,
+          std::move(entries)};
+}
+
+std::vector<ConformanceCase> AttentionCases() {
+  std::vector<ConformanceCase> cases = {
+      AttentionCase("attention", 4, 2, 64, "bf16"),
+      AttentionCase("attention_of_odd_heads", 6, 2, 24, "bf16"),
+      AttentionCase("attention_of_many_heads", 20, 1, 32, "bf16"),
+      AttentionCase("attention_of_80", 3, 1, 80, "bf16"),
+      AttentionCase("attention_of_128", 4, 1, 128, "bf16"),
+      AttentionCase("attention_of_192", 2, 1, 192, "bf16"),
+      AttentionCase("attention_of_256", 2, 2, 256, "bf16"),
+      AttentionCase("attention_fp8", 8, 1, 32, "f8E4M3FN"),
+      AttentionCase("attention_fp8_of_80", 3, 1, 80, "f8E4M3FN"),
+      AttentionCase("attention_fp8_of_128", 4, 1, 128, "f8E4M3FN"),
+      AttentionCase("attention_fp8_of_192", 2, 1, 192, "f8E4M3FN"),
+  };
+  // What is not finite reaches tokens from its own on, in its column, or all columns of its head if it is a key, and no
+  // token before, though that may be in a tile, and in rows of a warp, with tokens that see it.
+  constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNaN = std::numeric_limits<float>::quiet_NaN();
+  for (const std::string dtype : {"bf16", "f8E4M3FN"}) {
+    constexpr int64_t kHeads = 4, kKvHeads = 2, kDim = 64, kKeys = kHeads * kDim, kValues = kKeys + kKvHeads * kDim;
+    cases.push_back(AttentionCase(dtype == "bf16" ? "attention_not_finite" : "attention_fp8_not_finite", kHeads,
+                                  kKvHeads, kDim, dtype,
+                                  {{5, kValues + 3, kNaN},
+                                   {40, kValues + kDim + 10, kInfinity},
+                                   {66, kValues + 20, -kInfinity},
+                                   {70, kValues + kDim + 10, -kInfinity},
+                                   {90, kKeys + kDim, kNaN},
+                                   {95, 3, kNaN}}));
   }
   return cases;
 }
@@ -383,9 +414,17 @@ std::vector<ConformanceCase> ExpertCases() {
 
 }  // namespace
 
+std::vector<int32_t> ConformanceTokens(int64_t count, int64_t vocab_size) {
+  std::vector<int32_t> tokens(count);
+  for (int64_t i = 0; i < count; ++i) {
+    tokens[i] = static_cast<int32_t>((i * 37 + 11) % vocab_size);
+  }
+  return tokens;
+}
+
 std::vector<ConformanceCase> ConformanceCases() {
   std::vector<ConformanceCase> cases;
-  for (const auto& family : {RowCases(), MatmulCases(), SequenceCases(), ExpertCases()}) {
+  for (const auto& family : {RowCases(), MatmulCases(), SequenceCases(), AttentionCases(), ExpertCases()}) {
     cases.insert(cases.end(), family.begin(), family.end());
   }
   return cases;
@@ -419,7 +458,13 @@ void CompileCase(const ConformanceCase& test, const std::string& target, const s
   std::vector<TestWeight> weights = test.weights;
   weights.push_back(Table(test));
   for (const TestWeight& weight : weights) {
-    source.Add(weight.name, DTypeOf(weight.dtype), weight.shape, RandomValues(weight));
+    std::vector<float> values = RandomValues(weight);
+    if (weight.name == Table(test).name) {
+      for (const auto& [position, column, value] : test.entries) {
+        values[ConformanceTokens(position + 1, test.output_columns)[position] * test.input_columns + column] = value;
+      }
+    }
+    source.Add(weight.name, DTypeOf(weight.dtype), weight.shape, values);
   }
   ir::ModelInfo info;
   info.architecture = "NemotronHForCausalLM";

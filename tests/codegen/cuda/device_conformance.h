@@ -31,9 +31,18 @@ struct ConformanceCase {
   std::string body;
   /// Of a difference, in shares of the largest absolute value of all outputs.
   double tolerance;
+  /// Numbers of %x in place of random ones.
+  struct Entry {
+    int64_t position, column;
+    float value;
+  };
+  std::vector<Entry> entries = {};
 };
 
 inline void PrintTo(const ConformanceCase& test, std::ostream* stream) { *stream << test.name; }
+
+/// The tokens of a case. The first `vocab_size` differ, so that each stands for a position.
+std::vector<int32_t> ConformanceTokens(int64_t count, int64_t vocab_size);
 
 /// The cases of all kernels.
 std::vector<ConformanceCase> ConformanceCases();

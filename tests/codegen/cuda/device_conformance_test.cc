@@ -6,11 +6,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <bit>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <numeric>
 
 #include "runtime/cuda/driver.h"
+#include "runtime/cuda/launch_counters.h"
 
 namespace nemotron::codegen {
 namespace {
@@ -22,12 +25,13 @@ using runtime::StepEntry;
 
 constexpr int64_t kPageTokens = 16;
 
-std::vector<int32_t> TestTokens(int64_t count, int64_t vocab_size) {
-  std::vector<int32_t> tokens(count);
-  for (int64_t i = 0; i < count; ++i) {
-    tokens[i] = static_cast<int32_t>((i * 37 + 11) % vocab_size);
+/// The bits of numbers; a NaN is as good as another.
+std::vector<uint32_t> Bits(const std::vector<float>& numbers) {
+  std::vector<uint32_t> bits;
+  for (const float number : numbers) {
+    bits.push_back(std::bit_cast<uint32_t>(std::isnan(number) ? std::numeric_limits<float>::quiet_NaN() : number));
   }
-  return tokens;
+  return bits;
 }
 
 class DeviceConformanceTest : public testing::TestWithParam<ConformanceCase> {
@@ -81,35 +85,39 @@ class DeviceConformanceTest : public testing::TestWithParam<ConformanceCase> {
 TEST_P(DeviceConformanceTest, ComputesWhatTheCpuDoes) {
   ASSERT_TRUE(cpu_ != nullptr && cuda_ != nullptr);
   for (const int64_t count : {1, 3, 17, 70, 150}) {
-    const std::vector<int32_t> tokens = TestTokens(count, GetParam().output_columns);
+    const std::vector<int32_t> tokens = ConformanceTokens(count, GetParam().output_columns);
     const std::vector<float> expected = Run(*cpu_, tokens, {{count}}), found = Run(*cuda_, tokens, {{count}});
     ASSERT_EQ(found.size(), expected.size());
     float largest = 0;
     for (const float value : expected) {
-      largest = std::max(largest, std::fabs(value));
+      largest = std::max(largest, std::isfinite(value) ? std::fabs(value) : 0);
     }
     for (size_t i = 0; i < found.size(); ++i) {
-      ASSERT_NEAR(found[i], expected[i], GetParam().tolerance * largest)
-          << "token " << i / GetParam().output_columns << " of " << count << ", column "
-          << i % GetParam().output_columns;
+      SCOPED_TRACE(fmt::format("token {} of {}, column {}", i / GetParam().output_columns, count,
+                               i % GetParam().output_columns));
+      if (std::isfinite(expected[i])) {
+        ASSERT_NEAR(found[i], expected[i], GetParam().tolerance * largest);
+      } else {
+        ASSERT_EQ(Bits({found[i]}), Bits({expected[i]}));
+      }
     }
   }
 }
 
 TEST_P(DeviceConformanceTest, GivesTheSameBitsInAnySteps) {
   ASSERT_TRUE(cuda_ != nullptr);
-  const std::vector<int32_t> tokens = TestTokens(100, GetParam().output_columns);
-  const std::vector<float> whole = Run(*cuda_, tokens, {{100}});
+  const std::vector<int32_t> tokens = ConformanceTokens(100, GetParam().output_columns);
+  const std::vector<uint32_t> whole = Bits(Run(*cuda_, tokens, {{100}}));
   const std::vector<int64_t> single(100, 1);
   for (const std::vector<int64_t>& steps : {std::vector<int64_t>{1, 33, 2, 1, 40, 23}, single}) {
-    EXPECT_EQ(Run(*cuda_, tokens, steps), whole);
+    EXPECT_EQ(Bits(Run(*cuda_, tokens, steps)), whole);
   }
 }
 
 TEST_P(DeviceConformanceTest, GivesTheSameBitsInAnyBatch) {
   ASSERT_TRUE(cuda_ != nullptr);
-  const std::vector<int32_t> tokens = TestTokens(60, GetParam().output_columns);
-  const std::vector<float> alone = Run(*cuda_, tokens, {{40, 20}});
+  const std::vector<int32_t> tokens = ConformanceTokens(60, GetParam().output_columns);
+  const std::vector<uint32_t> alone = Bits(Run(*cuda_, tokens, {{40, 20}}));
   std::vector<SequenceId> sequences;
   std::vector<std::vector<float>> found(3);
   for (size_t i = 0; i < found.size(); ++i) {
@@ -141,7 +149,20 @@ TEST_P(DeviceConformanceTest, GivesTheSameBitsInAnyBatch) {
     }
   }
   for (const std::vector<float>& logits : found) {
-    EXPECT_EQ(logits, alone);
+    EXPECT_EQ(Bits(logits), alone);
+  }
+}
+
+TEST_P(DeviceConformanceTest, HasFewBankConflicts) {
+  ASSERT_TRUE(cuda_ != nullptr);
+  const auto counters = runtime::cuda::LaunchCounters::Start();
+  ASSERT_TRUE(counters.ok()) << counters.status().message();
+  if (counters.value() == nullptr) {
+    GTEST_SKIP() << "a GPU counts no wavefronts";
+  }
+  Run(*cuda_, ConformanceTokens(72, GetParam().output_columns), {{70, 1, 1}});
+  for (const auto& [function, kernel] : counters.value()->Take()) {
+    EXPECT_LE(kernel.counters.shared_wavefronts, 1.1 * kernel.counters.shared_ideal_wavefronts) << function;
   }
 }
 
