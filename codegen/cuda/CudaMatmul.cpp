@@ -14,6 +14,9 @@ using namespace nemotron::plan;
 namespace nemotron::codegen {
 namespace {
 
+/// Registers are not to be spilled for the sake of one more block: that shared memory allows few is enough.
+constexpr int64_t kResidentBlocks = 1;
+
 constexpr int64_t kAnyRows = std::numeric_limits<int64_t>::max();
 
 /// 128 outputs for 128 rows. BF16: a warp has a square of 64 x 64. E4M3 that is decoded: all rows for 32 outputs, so
@@ -64,7 +67,7 @@ static void addLaunches(KernelText &text, ArrayRef<MatmulTile> tiles, const Matm
     }
     text.launch(tile.function, llvm::formatv("{0}<Config, {1}>", call, tile.name).str(),
                 {size, llvm::formatv("ceil({0}/{1})", count, tile.blockRows()).str()}, tile.threads(),
-                tile.sharedBytes(shape), arguments);
+                tile.sharedBytes(shape), arguments, kResidentBlocks);
     from = tile.upTo;
   }
 }
@@ -96,7 +99,8 @@ static void addQuantizingLaunches(KernelText &text, const MatmulShape &shape, co
               few.threads(), few.sharedBytes(rawShape) + codeBytes,
               {"input input", "input input_maximum", "input residual", "output output", "output scale",
                "output maximum", "weight weight", "weight weight_scale", "weight bias", "parameter scale",
-               "parameter output_scale", "step"});
+               "parameter output_scale", "step"},
+              kResidentBlocks);
 
   int64_t vector = 4;
   while (shape.depth % vector != 0 || raw.alignment % vector != 0) {

@@ -43,8 +43,8 @@ constexpr std::array<InstructionKind, kNumOpcodes> kKinds = [] {
       /*FSEL*/ 0x008, /*FMNMX*/ 0x009, /*FSETP*/ 0x00b, /*FMUL*/ 0x020, /*FADD*/ 0x021, /*FFMA*/ 0x023,
       /*DMUL*/ 0x028, /*DADD*/ 0x029, /*DSETP*/ 0x02a, /*DFMA*/ 0x02b, /*HADD2*/ 0x030, /*HMUL2*/ 0x032,
       /*HSET2*/ 0x033, /*F2FP*/ 0x03e, /*HMNMX2*/ 0x040, /*I2FP*/ 0x045, /*FFMA2*/ 0x049, /*FADD2*/ 0x04b,
-      /*UFMUL*/ 0x056, /*UI2F*/ 0x05a, /*FMNMX3*/ 0x076, /*FCHK*/ 0x102, /*F2I*/ 0x105, 0x111, /*I2F*/ 0x106, 0x112,
-      /*FRND*/ 0x107, 0x113, /*MUFU*/ 0x108, /*F2F*/ 0x104, 0x110});
+      /*UFADD*/ 0x054, /*UFFMA*/ 0x055, /*UFMUL*/ 0x056, /*UI2F*/ 0x05a, /*FMNMX3*/ 0x076, /*FCHK*/ 0x102,
+      /*F2I*/ 0x105, 0x111, /*I2F*/ 0x106, 0x112, /*FRND*/ 0x107, 0x113, /*MUFU*/ 0x108, /*F2F*/ 0x104, 0x110});
   are(InstructionKind::kInteger, {
       /*MOV*/ 0x002, /*P2R*/ 0x003, /*CS2R*/ 0x005, /*SEL*/ 0x007, /*ISETP*/ 0x00c, /*IADD3*/ 0x010, /*LEA*/ 0x011,
       /*LOP3*/ 0x012, /*IABS*/ 0x013, /*VABSDIFF*/ 0x014, /*VABSDIFF4*/ 0x015, /*PRMT*/ 0x016, /*IMNMX*/ 0x017,
@@ -63,8 +63,8 @@ constexpr std::array<InstructionKind, kNumOpcodes> kKinds = [] {
       /*UTCATOMSWS*/ 0x1e3, /*UTCCP*/ 0x1e7, /*STTM*/ 0x1ed, /*LDTM*/ 0x1ee});
   are(InstructionKind::kControl, {
       /*PREEXIT*/ 0x02d, /*ACQBULK*/ 0x02e, /*ELECT*/ 0x02f, /*UVIRTCOUNT*/ 0x04c, /*NOP*/ 0x118, /*DEPBAR*/ 0x11a,
-      /*ENDCOLLECTIVE*/ 0x11b, /*B2R*/ 0x11c, /*BAR*/ 0x11d, /*BSYNC*/ 0x141, /*CALL*/ 0x143, 0x144, /*BSSY*/ 0x145,
-      /*YIELD*/ 0x146, kBra, /*WARPSYNC*/ 0x148, kBrx, kExit, /*LEPC*/ 0x14e, kRet, /*BPT*/ 0x15c,
+      /*ENDCOLLECTIVE*/ 0x11b, /*B2R*/ 0x11c, /*BAR*/ 0x11d, /*BSYNC*/ 0x141, /*BREAK*/ 0x142, /*CALL*/ 0x143, 0x144,
+      /*BSSY*/ 0x145, /*YIELD*/ 0x146, kBra, /*WARPSYNC*/ 0x148, kBrx, kExit, /*LEPC*/ 0x14e, kRet, /*BPT*/ 0x15c,
       /*NANOSLEEP*/ 0x15d, /*MEMBAR*/ 0x192, /*ERRBAR, CGAERRBAR*/ 0x1ab, /*WARPGROUP*/ 0x1c5, /*FENCE*/ 0x1c6,
       /*UCGABAR_ARV, UCGABAR_WAIT*/ 0x1c7, /*UTCBAR*/ 0x1e9});
   // clang-format on
