@@ -256,9 +256,11 @@ Shares SharesOf(const Measurement& measurement, const schema::Plan& plan) {
 
 void PrintHeader(const Plan& plan, const Engine& engine, const cpu::MachinePeak& peak) {
   const schema::Model& model = *plan.root().model();
-  fmt::print("{} {} ({:.3f} B parameters, {} of weights), cpu, {} threads\n", model.architecture()->string_view(),
+  fmt::print("{} {} ({:.3f} B parameters, {} of weights), {}\n", model.architecture()->string_view(),
              DTypeName(static_cast<DType>(model.dtype())), static_cast<double>(model.num_parameters()) * 1e-9,
-             FormatBytes(plan.weight_bytes()), engine.num_threads());
+             FormatBytes(plan.weight_bytes()),
+             engine.device_name() == "cpu" ? fmt::format("cpu, {} threads", engine.num_threads())
+                                           : std::string(engine.device_name()));
   if (peak.read_bytes_per_second > 0) {
     fmt::print("machine: {}\n", PeakText(peak));
   }
@@ -408,7 +410,7 @@ int Measure(const Options& options, std::span<const Test> tests) {
   }
   CpuDevice threads((*engine)->num_threads(), options.pin);
   std::optional<cpu::PeakMeter> meter;
-  if (!options.no_peak) {
+  if (!options.no_peak && (*engine)->device_name() == "cpu") {
     const auto pool = threads.StartThreads();
     if (!pool.ok()) {
       return PrintError(kTool, pool.status());

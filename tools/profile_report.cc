@@ -73,8 +73,9 @@ void PrintProfile(std::FILE* file, std::string_view title, const Profile& profil
   constexpr const char* kRow =
       "| {:<28} | {:>7} | {:>9} | {:>8} | {:>6} | {:>8} | {:>7} | {:>7} | {:>7} | {:>7} | {:>7} |\n";
   const auto line = [&](const auto&... cells) { fmt::print(file, fmt::runtime(kRow), cells...); };
-  fmt::print(file, "\n{}: {} in {}, {:.1f} ms; {}\n", title, Count(profile.num_tokens, "token"),
-             Count(profile.num_steps, "step"), profile.seconds * 1e3, PeakText(peak));
+  fmt::print(file, "\n{}: {} in {}, {:.1f} ms{}\n", title, Count(profile.num_tokens, "token"),
+             Count(profile.num_steps, "step"), profile.seconds * 1e3,
+             peak.read_bytes_per_second > 0 ? "; " + PeakText(peak) : "");
   line("kernel", "calls", "ms", "us/call", "time", "MB", "GB/s", "of read", "GFLOP", "GFLOP/s", "of peak");
   const std::string dashes(32, '-');
   fmt::print(file, "|:{:.28}-|-{:.7}:|-{:.9}:|-{:.8}:|-{:.6}:|-{:.8}:|-{:.7}:|-{:.7}:|-{:.7}:|-{:.7}:|-{:.7}:|\n",

@@ -120,7 +120,7 @@ class CudaProgram final : public DeviceProgram {
         zeroed_bytes_(RoundUp(zeroed_token_bytes_ * limits.max_tokens, 256)),
         scratch_bytes_(scratch_bytes),
         upload_(device, limits),
-        graphs_(&device->gpu(), static_cast<int64_t>(plan.root().model()->max_position_embeddings())) {}
+        graphs_(&device->gpu(), limits.max_context) {}
 
   Status LoadWeights(const std::function<void(int64_t, int64_t)>& progress) override {
     const auto& weights = *plan_.root().weights();
@@ -346,7 +346,7 @@ StatusOr<std::unique_ptr<DeviceProgram>> CudaDevice::Prepare(const Plan& plan, c
                              .sequences = limits.max_sequences,
                              .rows = limits.max_rows,
                              .longest = limits.max_tokens,
-                             .context = static_cast<int64_t>(plan.root().model()->max_position_embeddings())};
+                             .context = limits.max_context};
   ASSIGN_OR_RETURN(const int64_t scratch, launcher.ScratchBytes(largest));
   return std::unique_ptr<DeviceProgram>(std::make_unique<CudaProgram>(
       this, plan, limits, std::move(modules), std::move(launcher), RoundUp(scratch, kBufferAlignment)));

@@ -25,6 +25,7 @@ struct ProgramLimits {
   int64_t max_rows = 0;    ///< R of a step
   int64_t max_sequences = 0;
   int64_t page_tokens = 0;  ///< tokens a KV page
+  int64_t max_context = 0;  ///< tokens of a sequence
 };
 
 /// One sequence's share of a device step.

@@ -23,7 +23,8 @@ struct Prepared {
 
 StatusOr<Prepared> PrepareEngine(const Plan& plan, const EngineOptions& options) {
   Prepared prepared;
-  ASSIGN_OR_RETURN(prepared.limits, ResolveLimits(options));
+  ASSIGN_OR_RETURN(prepared.limits,
+                   ResolveLimits(options, static_cast<int64_t>(plan.root().model()->max_position_embeddings())));
   ASSIGN_OR_RETURN(prepared.device, CreateDevice(options.device, plan.root().target()->string_view(),
                                                  options.num_threads, options.pin_threads));
   ASSIGN_OR_RETURN(prepared.program, prepared.device->Prepare(plan, prepared.limits));

@@ -108,7 +108,7 @@ std::string FormatBytes(int64_t bytes) {
   return fmt::format("{:.{}f} {}", value, value < 10 ? 2 : value < 100 ? 1 : 0, unit);
 }
 
-StatusOr<ProgramLimits> ResolveLimits(const EngineOptions& options) {
+StatusOr<ProgramLimits> ResolveLimits(const EngineOptions& options, int64_t max_position_embeddings) {
   ProgramLimits limits;
   RETURN_IF_ERROR(CheckOption("max_sequences", options.max_sequences, 1, kMaxSequencesLimit));
   RETURN_IF_ERROR(CheckOption("max_tokens_per_step", options.max_tokens_per_step, 0, kMaxTokensLimit));
@@ -126,6 +126,8 @@ StatusOr<ProgramLimits> ResolveLimits(const EngineOptions& options) {
       options.max_rows_per_step != 0 ? options.max_rows_per_step : std::max<int64_t>(options.max_sequences, 32);
   limits.max_rows = std::min(limits.max_rows, limits.max_tokens);
   limits.page_tokens = options.page_tokens != 0 ? options.page_tokens : 64;
+  limits.max_context =
+      options.context_tokens != 0 ? std::min(options.context_tokens, max_position_embeddings) : max_position_embeddings;
   return limits;
 }
 

@@ -20,7 +20,7 @@ int64_t AvailableMemoryBytes(const std::string& root = "");
 std::string FormatBytes(int64_t bytes);
 
 /// The capacities that `options` ask for, zeros replaced by defaults. kInvalidArgument names the option and its range.
-StatusOr<ProgramLimits> ResolveLimits(const EngineOptions& options);
+StatusOr<ProgramLimits> ResolveLimits(const EngineOptions& options, int64_t max_position_embeddings);
 
 /// Bytes of one page of `page_tokens` tokens.
 int64_t PageBytes(const Plan& plan, int64_t page_tokens);

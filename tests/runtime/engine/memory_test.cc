@@ -71,26 +71,30 @@ TEST(FormatBytesTest, PicksAUnit) {
 }
 
 TEST(ResolveLimitsTest, FillsDefaults) {
-  const auto limits = ResolveLimits({});
+  const auto limits = ResolveLimits({}, 8192);
   ASSERT_TRUE(limits.ok());
   EXPECT_EQ(limits->max_tokens, 512);
   EXPECT_EQ(limits->max_rows, 32);
   EXPECT_EQ(limits->page_tokens, 64);
-  EXPECT_EQ(ResolveLimits({.max_sequences = 100})->max_rows, 100);
+  EXPECT_EQ(limits->max_context, 8192);
+  EXPECT_EQ(ResolveLimits({.max_sequences = 100}, 8192)->max_rows, 100);
+  EXPECT_EQ(ResolveLimits({.context_tokens = 1000}, 8192)->max_context, 1000);
+  EXPECT_EQ(ResolveLimits({.context_tokens = 100000}, 8192)->max_context, 8192);  // of several sequences
 }
 
 TEST(ResolveLimitsTest, NamesTheOption) {
-  EXPECT_THAT(ResolveLimits({.max_sequences = 0}).status().message(), HasSubstr("max_sequences is 0"));
-  EXPECT_THAT(ResolveLimits({.max_tokens_per_step = -1}).status().message(), HasSubstr("max_tokens_per_step is -1"));
-  EXPECT_THAT(ResolveLimits({.context_tokens = -5}).status().message(), HasSubstr("context_tokens is -5"));
-  EXPECT_THAT(ResolveLimits({.page_tokens = 8}).status().message(), HasSubstr("page_tokens is 8"));
-  EXPECT_THAT(ResolveLimits({.num_threads = -1}).status().message(), HasSubstr("num_threads is -1"));
+  EXPECT_THAT(ResolveLimits({.max_sequences = 0}, 8192).status().message(), HasSubstr("max_sequences is 0"));
+  EXPECT_THAT(ResolveLimits({.max_tokens_per_step = -1}, 8192).status().message(),
+              HasSubstr("max_tokens_per_step is -1"));
+  EXPECT_THAT(ResolveLimits({.context_tokens = -5}, 8192).status().message(), HasSubstr("context_tokens is -5"));
+  EXPECT_THAT(ResolveLimits({.page_tokens = 8}, 8192).status().message(), HasSubstr("page_tokens is 8"));
+  EXPECT_THAT(ResolveLimits({.num_threads = -1}, 8192).status().message(), HasSubstr("num_threads is -1"));
 }
 
 class FitMemoryTest : public ::testing::Test {
  protected:
   StatusOr<MemoryReport> Fit(const EngineOptions& options, int64_t available) {
-    return FitMemory(*plan_, options, *ResolveLimits(options), /*workspace_bytes=*/1000, available);
+    return FitMemory(*plan_, options, *ResolveLimits(options, 8192), /*workspace_bytes=*/1000, available);
   }
   // 128 bytes a token of cache, 1856 bytes of slot, 8192 positions: 1 MiB of pages by default.
   std::shared_ptr<const Plan> plan_ = testing::LoadTinyPlan({.max_position_embeddings = 8192});
