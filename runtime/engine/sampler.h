@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/base/status.h"
+#include "runtime/plan/step_tables.h"
 
 namespace nemotron::runtime {
 
@@ -35,17 +36,31 @@ struct SampledToken {
   std::vector<TokenLogprob> top;  ///< num_logprobs likeliest, descending
 };
 
-/// A random stream and options. Not thread-safe. The generator is SplitMix64 counter-based, the same on every platform.
+/// A random stream and options. Not thread-safe. The generator is SplitMix64 counter-based, one number a token, and
+/// what is drawn is a matter of integers (runtime/plan/sampling.h): the same on every platform, and on a GPU.
 class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options) : options_(options), state_(options.seed) {}
   /// `logits` [V]; `history` are the tokens the repetition penalty looks at.
   SampledToken Sample(std::span<const float> logits, std::span<const int32_t> history);
 
+  /// Whether a token depends on its row of logits alone and alternatives are not asked for: a device may sample then,
+  /// with the same result (Engine::Sample).
+  bool needs_only_row() const { return options_.repetition_penalty == 1.0 && options_.num_logprobs == 0; }
+  /// What a device samples the next token by.
+  SampleEntry NextEntry();
+  /// What it found.
+  static SampledToken TokenOf(const SampledRow& row);
+
  private:
+  /// The logits with the repetition penalty, if there is one.
+  std::span<const float> Penalize(std::span<const float> logits, std::span<const int32_t> history);
+  std::vector<TokenLogprob> Likeliest(std::span<const float> logits, const SampledRow& row);
+
   SamplingOptions options_;
   uint64_t state_;
-  std::vector<float> scratch_;
+  std::vector<float> penalized_;
+  std::vector<int> distances_;
   std::vector<int32_t> order_;
   std::vector<uint8_t> seen_;
 };

@@ -14,6 +14,23 @@ struct SequenceEntry {
   int num_tokens;      ///< new tokens, at least 1
 };
 
+/// How the token of a row is drawn, in a step that asks for tokens instead of logits (sampling.h).
+struct SampleEntry {
+  float scale;                    ///< log2(e) / temperature; 0: greedy, the lowest id of the largest logit
+  int top_k;                      ///< 0: all
+  unsigned long long top_p;       ///< times 2^64; 0: all
+  unsigned long long min_weight;  ///< a token's weight is at least this
+  unsigned long long random;      ///< 64 random bits
+};
+
+/// What came of it. As long as the row of a buffer, so that those of a step are an array.
+struct alignas(64) SampledRow {
+  unsigned long long sum;  ///< of all weights at temperature 1
+  float maximum;           ///< of the logits; -infinity if all are that, or no numbers: then the token is 0
+  float logit;             ///< of the token
+  int token;
+};
+
 /// The step, passed to kernels by value; tables lie in device memory.
 struct StepTables {
   const int* tokens;               ///< [T]
@@ -24,6 +41,7 @@ struct StepTables {
   int num_sequences;
   int num_rows;
   int page_tokens;
+  const SampleEntry* samples;  ///< [R]; none in a step that asks for logits
 };
 
 }  // namespace nemotron::runtime

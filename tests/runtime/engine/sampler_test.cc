@@ -3,9 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
+#include <random>
+
+#include "runtime/plan/sampling.h"
 
 namespace nemotron::runtime {
 namespace {
@@ -116,6 +121,85 @@ TEST(SamplerTest, TheStreamIsSplitMix64) {
   Sampler sampler({.seed = 0});
   EXPECT_EQ(sampler.Sample(logits, {}).token,
             static_cast<int32_t>(static_cast<double>(0xe220a8397b1dcdafull >> 11) * 0x1p-53 * 1000));
+}
+
+/// The definition by other means: tokens are sorted, and all filters are lists.
+int32_t Expected(const std::vector<float>& logits, const SamplingOptions& options) {
+  const SampleEntry entry = Sampler(options).NextEntry();
+  const float maximum = *std::max_element(logits.begin(), logits.end());
+  std::vector<int32_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto distance = [&](int32_t id) { return Distance(logits[static_cast<size_t>(id)], maximum, entry.scale); };
+  std::sort(order.begin(), order.end(),
+            [&](int32_t a, int32_t b) { return std::pair(distance(a), a) < std::pair(distance(b), b); });
+  std::erase_if(order, [&](int32_t id) { return distance(id) >= kImpossible; });
+  const auto sum = [&](size_t count) {
+    return std::accumulate(order.begin(), order.begin() + static_cast<ptrdiff_t>(count), Amount{0},
+                           [&](Amount total, int32_t id) { return total + Weight(distance(id)); });
+  };
+  if (options.top_k > 0 && static_cast<size_t>(options.top_k) < order.size()) {
+    order.resize(static_cast<size_t>(options.top_k));
+  }
+  if (options.top_p < 1) {
+    size_t count = 1;
+    while (static_cast<double>(sum(count)) < std::floor(options.top_p * static_cast<double>(sum(order.size())))) {
+      ++count;
+    }
+    order.resize(count);
+  }
+  std::erase_if(order, [&](int32_t id) {
+    return static_cast<double>(Weight(distance(id))) < options.min_p * std::ldexp(1, kWeightBits);
+  });
+  std::sort(order.begin(), order.end());
+  const auto drawn = static_cast<Amount>(static_cast<unsigned __int128>(entry.random) * sum(order.size()) >> 64);
+  size_t count = 1;
+  while (sum(count) <= drawn) {
+    ++count;
+  }
+  return order[count - 1];
+}
+
+TEST(SamplerTest, DrawsWhatSortingDoes) {
+  std::mt19937 random(7);
+  const auto one_of = [&](auto values) { return *(values.begin() + random() % values.size()); };
+  for (uint64_t round = 0; round < 3000; ++round) {
+    // Few values: tokens at one distance, of which a filter keeps some.
+    const auto step = one_of(std::initializer_list<float>{0, 0.001f, 0.5f, 8});
+    std::vector<float> logits(1 + random() % 60);
+    for (float& logit : logits) {
+      logit = random() % 10 == 0 ? -kInfinity : step * static_cast<float>(random() % 12) - 20;
+    }
+    logits[random() % logits.size()] = 3;
+    const SamplingOptions options = {.temperature = one_of(std::initializer_list<double>{0.1, 0.7, 1, 3}),
+                                     .top_k = one_of(std::initializer_list<int64_t>{0, 1, 2, 7, 20}),
+                                     .top_p = one_of(std::initializer_list<double>{1e-9, 0.25, 0.5, 0.9, 1}),
+                                     .min_p = one_of(std::initializer_list<double>{0, 0.01, 0.25, 1}),
+                                     .seed = round};
+    ASSERT_EQ(Sampler(options).Sample(logits, {}).token, Expected(logits, options)) << "round " << round;
+  }
+}
+
+TEST(SamplerTest, EntriesForADeviceSayWhatOptionsDo) {
+  const SampleEntry all = Sampler({.seed = 0}).NextEntry();
+  EXPECT_EQ(all.scale, kLog2E);
+  EXPECT_EQ(all.top_k, 0);
+  EXPECT_EQ(all.top_p, 0);
+  EXPECT_EQ(all.min_weight, 0);
+  EXPECT_EQ(all.random, 0xe220a8397b1dcdaf);
+  const SampleEntry some = Sampler({.temperature = 0.5, .top_k = 40, .top_p = 0.75, .min_p = 0.5}).NextEntry();
+  EXPECT_EQ(some.scale, 2 * kLog2E);
+  EXPECT_EQ(some.top_k, 40);
+  EXPECT_EQ(some.top_p, 0xC000000000000000);
+  EXPECT_EQ(some.min_weight, uint64_t{1} << (kWeightBits - 1));
+  const SampleEntry extreme = Sampler({.temperature = 1e-310, .top_k = int64_t{1} << 40, .top_p = 1e-300}).NextEntry();
+  EXPECT_EQ(extreme.scale, std::numeric_limits<float>::max());
+  EXPECT_EQ(extreme.top_k, std::numeric_limits<int>::max());
+  EXPECT_EQ(extreme.top_p, 1);
+  EXPECT_EQ(Sampler({.temperature = 0}).NextEntry().scale, 0);
+  EXPECT_GT(Sampler({.temperature = 1e300}).NextEntry().scale, 0);
+  EXPECT_TRUE(Sampler({.top_k = 3}).needs_only_row());
+  EXPECT_FALSE(Sampler({.repetition_penalty = 1.1}).needs_only_row());
+  EXPECT_FALSE(Sampler({.num_logprobs = 1}).needs_only_row());
 }
 
 TEST(SamplerTest, ReportsLogProbabilitiesBeforeAnyOption) {
