@@ -126,6 +126,7 @@ public:
         addDispatch(dispatch);
       } else if (auto end = dyn_cast<plan::ReturnOp>(nested)) {
         program->logits = buffers.lookup(end.getLogits().getDefiningOp());
+        program->samples = end.getSamples() ? buffers.lookup(end.getSamples().getDefiningOp()) : -1;
       }
     }
     program->token_arena_bytes = *op.getTokenArenaBytes();

@@ -76,7 +76,8 @@ private:
         return failure();
       }
     }
-    if (failed(builder.finish(block.getTerminator(), block.getTerminator()->getOperand(0)))) {
+    Operation *end = block.getTerminator();
+    if (failed(builder.finish(end, end->getOperand(0), device.sampler()))) {
       return failure();
     }
     numDispatches += llvm::range_size(builder.getProgram().getBody().getOps<plan::DispatchOp>());

@@ -41,7 +41,7 @@ SmallVector<BufferLife> computeBufferLives(plan::ProgramOp program) {
       ++position;
     }
   }
-  use(cast<plan::ReturnOp>(block.back()).getLogits());
+  llvm::for_each(block.back().getOperands(), use); // what the program returns
   return lives;
 }
 

@@ -71,7 +71,7 @@ def PlanSpecializeKernelsPass : Pass<"plan-specialize-kernels", "::mlir::ModuleO
 def PlanMemoryPass : Pass<"plan-memory", "::mlir::ModuleOp"> {
   let summary = "Give buffers and states of a program their places in memory";
   let description = [{
-    A buffer lives from the first dispatch that uses it, or a view of it, to the last; logits live to the end. Buffers that are never
+    A buffer lives from the first dispatch that uses it, or a view of it, to the last; what the program returns lives to the end. Buffers that are never
     live at once share memory, so an arena is about as large as the largest set that is live at once instead of the sum of
     all. An output never shares memory with another argument of its dispatch, because both are live there.
 

@@ -211,11 +211,14 @@ private:
       }
     }
     auto end = cast<plan::ReturnOp>(program.getBody().front().getTerminator());
-    if (!isWritten(end.getLogits())) {
-      return end.emitOpError() << "returns logits that no dispatch has written";
-    }
-    if (!end.getLogits().getDefiningOp<plan::BufferOp>()) {
-      return end.emitOpError() << "returns a view, expected a buffer";
+    for (Value returned : end->getOperands()) {
+      if (!isWritten(returned)) {
+        return end.emitOpError() << "returns " << (returned == end.getLogits() ? "logits" : "samples")
+                                 << " that no dispatch has written";
+      }
+      if (!returned.getDefiningOp<plan::BufferOp>()) {
+        return end.emitOpError() << "returns a view, expected a buffer";
+      }
     }
     return success();
   }

@@ -79,6 +79,7 @@ StatusOr<StepPrediction> PredictStep(const Plan& plan, const StepShape& shape, c
   const GridShape grid = {.tokens = shape.num_tokens,
                           .sequences = shape.num_sequences,
                           .rows = shape.num_rows,
+                          .sampled = shape.num_rows,
                           .longest = (shape.num_tokens + shape.num_sequences - 1) / shape.num_sequences,
                           .context = static_cast<int64_t>(shape.mean_context) + 1};
   StepPrediction prediction;

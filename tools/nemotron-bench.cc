@@ -205,6 +205,15 @@ class Bench {
     return tokens;
   }
 
+  /// A step as Generate takes it: greedy tokens come back where the device draws them, else logits.
+  Status Advance(std::span<const StepEntry> entries) {
+    if (!engine_.can_sample()) {
+      return engine_.Step(entries, &logits_);
+    }
+    const std::vector<SampleEntry> greedy(entries.size());
+    return engine_.Sample(entries, greedy, &rows_);
+  }
+
   /// Seconds of one repetition, on forks of `base`.
   StatusOr<double> RunOnce(const Test& test, SequenceId base) {
     const std::vector<int32_t> tokens = RandomTokens(test.num_tokens * test.num_sequences);
@@ -221,7 +230,7 @@ class Bench {
         const size_t first = (static_cast<size_t>(step) * entries.size() + i) * tokens_per_step;
         entries[i].tokens = std::span(tokens).subspan(first, tokens_per_step);
       }
-      RETURN_IF_ERROR(engine_.Step(entries, &logits_));
+      RETURN_IF_ERROR(Advance(entries));
     }
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     for (const StepEntry& entry : entries) {
@@ -234,6 +243,7 @@ class Bench {
   std::mt19937_64 random_;
   bool profiles_;
   std::vector<float> logits_;
+  std::vector<SampledRow> rows_;
 };
 
 /// Shares of the machine's limits, or 0 if they were not measured.

@@ -17,6 +17,7 @@ mlir::FailureOr<plan::KernelSpec> specializeMatmul(plan::DispatchOp dispatch); /
 mlir::FailureOr<plan::KernelSpec> specializeAttention(plan::DispatchOp dispatch);
 mlir::FailureOr<plan::KernelSpec> specializeConv(plan::DispatchOp dispatch); ///< causal_conv1d
 mlir::FailureOr<plan::KernelSpec> specializeScan(plan::DispatchOp dispatch); ///< ssm_scan, ssm_scan_gated_norm
+mlir::FailureOr<plan::KernelSpec> specializeSample(plan::DispatchOp dispatch);
 mlir::FailureOr<plan::KernelSpec> specializeMoeRoute(plan::DispatchOp dispatch);
 mlir::FailureOr<plan::KernelSpec> specializeMoeExperts(plan::DispatchOp dispatch); ///< also scaled_moe_experts
 

@@ -11,6 +11,7 @@
 #include "codegen/Dispatches.h"
 #include "codegen/cuda/CudaKernels.h"
 #include "runtime/base/dtype.h"
+#include "runtime/plan/step_tables.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
@@ -215,6 +216,8 @@ LogicalResult CudaTarget::lower(Operation *op, PlanBuilder &builder) const {
   return builder.dispatch(op, spec->layMatrices(Layout::Fragment));
 }
 
+SamplerSpec CudaTarget::sampler() const { return {"cuda.sample", sizeof(runtime::SampledRow) / sizeof(int32_t)}; }
+
 Type CudaTarget::preferredInput(DispatchOp dispatch, StringRef input, Type type) const {
   StringRef kernel = dispatch.getKernel();
   if (input != "input" || (kernel != "cuda.linear" && kernel != "cuda.scaled_matmul")) {
@@ -262,6 +265,7 @@ FailureOr<KernelSpec> CudaTarget::specialize(DispatchOp dispatch) const {
       {"causal_conv1d", specializeConv},
       {"ssm_scan", specializeScan},
       {"ssm_scan_gated_norm", specializeScan},
+      {"sample", specializeSample},
       {"moe_route", specializeMoeRoute},
       {"moe_experts", specializeMoeExperts},
       {"scaled_moe_experts", specializeMoeExperts},

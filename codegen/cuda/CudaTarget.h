@@ -18,6 +18,7 @@ public:
   void fuse(plan::ProgramOp program) const override; ///< CudaFusions.cpp
   mlir::Type preferredInput(plan::DispatchOp dispatch, llvm::StringRef input, mlir::Type type) const override;
   bool storesAs(plan::DispatchOp dispatch, llvm::StringRef output, mlir::Type type) const override;
+  plan::SamplerSpec sampler() const override;
   bool specializes() const override { return true; }
   mlir::FailureOr<plan::KernelSpec> specialize(plan::DispatchOp dispatch) const override;
 };

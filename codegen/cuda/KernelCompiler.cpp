@@ -26,7 +26,7 @@ namespace nemotron::codegen {
 // Sources
 //===----------------------------------------------------------------------===//
 
-/// Files of codegen/cuda/kernels by name, and runtime/plan/step_tables.h.
+/// Files of codegen/cuda/kernels by name, and those of runtime/plan that kernels share with the runtime.
 static const llvm::StringMap<StringRef> &sources() {
   static const llvm::StringMap<StringRef> files = {
 #include "codegen/KernelSources.inc"
@@ -58,8 +58,8 @@ FailureOr<std::string> kernelSource(plan::KernelOp kernel) {
   }
   std::string source = ("// Kernel " + kernel.getName() + "\n").str();
   llvm::StringSet<> present;
-  for (StringRef name : {StringRef("step_tables"), StringRef("common"), StringRef("row"), StringRef("tensor_core"),
-                         StringRef("matmul_slabs"), kernel.getBody()}) {
+  for (StringRef name : {StringRef("step_tables"), StringRef("sampling"), StringRef("common"), StringRef("row"),
+                         StringRef("tensor_core"), StringRef("matmul_slabs"), kernel.getBody()}) {
     appendFile(name, present, source);
   }
   return source + kernel.getConfig().str();

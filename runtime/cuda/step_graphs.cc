@@ -22,7 +22,7 @@ Status StepGraphs::Run(const GridShape& shape, const StepTables& tables,
   const auto doubled =
       static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max(shape.context, kLeastContext))));
   served.context = std::max(shape.context, std::min(doubled, max_context_));
-  const Key key(served.sequences, served.rows, served.context);
+  const Key key(served.sequences, served.rows, served.sampled, served.context);
   auto found = graphs_.find(key);
   if (found == graphs_.end()) {
     if (graphs_.size() == kMaxGraphs) {

@@ -15,8 +15,8 @@ namespace nemotron::runtime::cuda {
 /// step of decode has hundreds of launches of some microseconds each, which the host cannot send one by one as fast as
 /// they run.
 ///
-/// What a step launches depends on its shape alone, so there is a graph for each number of sequences and rows, and for
-/// each doubling of the context: grids that grow with the context are those of the longest that the graph serves, and
+/// What a step launches depends on its shape alone, so there is a graph for each number of sequences and rows, sampled
+/// or not, and for each doubling of the context: grids that grow with the context are those of the longest that the graph serves, and
 /// blocks without keys end at once.
 class StepGraphs {
  public:
@@ -31,7 +31,7 @@ class StepGraphs {
   Status Run(const GridShape& shape, const StepTables& tables, const std::function<Status(const GridShape&)>& launch);
 
  private:
-  using Key = std::tuple<int64_t, int64_t, int64_t>;  // S, R, C
+  using Key = std::tuple<int64_t, int64_t, int64_t, int64_t>;  // S, R, A, C
 
   StatusOr<CUgraphExec> Record(const GridShape& shape, const std::function<Status(const GridShape&)>& launch);
   void Clear();

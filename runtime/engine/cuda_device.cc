@@ -21,7 +21,7 @@ CUdeviceptr Address(const std::byte* data) { return reinterpret_cast<CUdeviceptr
 int64_t RoundUp(int64_t bytes, int64_t alignment) { return (bytes + alignment - 1) / alignment * alignment; }
 
 /// The tables of steps on the device (runtime/plan/step_tables.h), and the pinned memory that they are sent from. Where
-/// a table lies depends on T, S and R alone.
+/// a table lies depends on T, S, R and whether rows are sampled alone.
 class StepUpload {
  public:
   StepUpload(CudaDevice* device, const ProgramLimits& limits) : device_(device), page_tokens_(limits.page_tokens) {}
@@ -40,9 +40,10 @@ class StepUpload {
       num_pages += sequence.pages.size();
     }
     const size_t num_tokens = step.tokens.size(), num_rows = step.output_rows.size();
-    const size_t sequences_at = 0, pages_at = step.sequences.size() * sizeof(SequenceEntry);
+    const size_t sequences_at = 0, samples_at = step.sequences.size() * sizeof(SequenceEntry);
     // Pages stand last, so that their number does not move the other tables.
-    const size_t tokens_at = pages_at, token_sequences_at = tokens_at + num_tokens * sizeof(int);
+    const size_t tokens_at = samples_at + step.samples.size_bytes(),
+                 token_sequences_at = tokens_at + num_tokens * sizeof(int);
     const size_t rows_at = token_sequences_at + num_tokens * sizeof(int);
     const size_t page_table_at =
         static_cast<size_t>(RoundUp(static_cast<int64_t>(rows_at + num_rows * sizeof(int)), 8));
@@ -55,6 +56,7 @@ class StepUpload {
     auto* rows = reinterpret_cast<int*>(host_ + rows_at);
     std::byte* pages = host_ + page_table_at;
     std::byte* const on_device = memory_.data();
+    std::copy(step.samples.begin(), step.samples.end(), reinterpret_cast<SampleEntry*>(host_ + samples_at));
     std::copy(step.tokens.begin(), step.tokens.end(), tokens);
     std::copy(step.output_rows.begin(), step.output_rows.end(), rows);
     size_t page = 0;
@@ -78,7 +80,8 @@ class StepUpload {
                       .num_tokens = static_cast<int>(num_tokens),
                       .num_sequences = static_cast<int>(step.sequences.size()),
                       .num_rows = static_cast<int>(num_rows),
-                      .page_tokens = static_cast<int>(page_tokens_)};
+                      .page_tokens = static_cast<int>(page_tokens_),
+                      .samples = reinterpret_cast<const SampleEntry*>(on_device + samples_at)};
   }
 
  private:
@@ -192,7 +195,8 @@ class CudaProgram final : public DeviceProgram {
     ASSIGN_OR_RETURN(const StepTables tables, upload_.Send(step));
     GridShape shape = {.tokens = static_cast<int64_t>(step.tokens.size()),
                        .sequences = static_cast<int64_t>(step.sequences.size()),
-                       .rows = static_cast<int64_t>(step.output_rows.size())};
+                       .rows = static_cast<int64_t>(step.output_rows.size()),
+                       .sampled = static_cast<int64_t>(step.samples.size())};
     for (const DeviceSequence& sequence : step.sequences) {
       shape.longest = std::max(shape.longest, sequence.num_tokens);
       shape.context = std::max(shape.context, sequence.position + sequence.num_tokens);
@@ -214,6 +218,15 @@ class CudaProgram final : public DeviceProgram {
       CUDA_RETURN_IF_ERROR(device_->gpu().driver(), cuMemcpyDtoH, logits.data() + row * buffer.columns(),
                            source + static_cast<uint64_t>(row) * buffer.row_bytes(), buffer.columns() * sizeof(float));
     }
+    return OkStatus();
+  }
+
+  bool can_sample() const override { return plan_.root().program()->samples() >= 0; }
+
+  Status ReadSamples(std::span<SampledRow> rows) const override {
+    const auto index = static_cast<uint32_t>(plan_.root().program()->samples());
+    CUDA_RETURN_IF_ERROR(device_->gpu().driver(), cuMemcpyDtoH, rows.data(), addresses_.buffers[index],
+                         rows.size_bytes());
     return OkStatus();
   }
 
@@ -345,6 +358,7 @@ StatusOr<std::unique_ptr<DeviceProgram>> CudaDevice::Prepare(const Plan& plan, c
   const GridShape largest = {.tokens = limits.max_tokens,
                              .sequences = limits.max_sequences,
                              .rows = limits.max_rows,
+                             .sampled = limits.max_rows,
                              .longest = limits.max_tokens,
                              .context = limits.max_context};
   ASSIGN_OR_RETURN(const int64_t scratch, launcher.ScratchBytes(largest));

@@ -11,6 +11,7 @@
 
 #include "runtime/base/status.h"
 #include "runtime/plan/plan.h"
+#include "runtime/plan/step_tables.h"
 
 /// What the engine asks of a device. Sequences, slots and pages live above it and know only addresses; a device owns
 /// memory and runs programs. Addresses in device memory are `std::byte*` that the host may not follow.
@@ -42,6 +43,7 @@ struct DeviceStep {
   std::span<const int32_t> tokens;            ///< [T], below vocab_size
   std::span<const DeviceSequence> sequences;  ///< [S]
   std::span<const int64_t> output_rows;       ///< [R], ascending
+  std::span<const SampleEntry> samples;       ///< [R] if tokens are wanted of the rows, none if logits are
 };
 
 /// A plan's program, ready to run on a device. Needs its plan to live.
@@ -72,6 +74,13 @@ class DeviceProgram {
   virtual Status Synchronize() = 0;
   /// After Synchronize: copies the logits of the last step's R rows to `logits`, [R, vocab_size].
   virtual Status ReadLogits(int64_t num_rows, std::span<float> logits) const = 0;
+
+  /// Whether steps may have `samples`.
+  virtual bool can_sample() const { return false; }
+  /// After Synchronize: what was drawn in the last step, which had `samples`, [R].
+  virtual Status ReadSamples(std::span<SampledRow> rows) const {
+    return Unimplemented("the program draws no tokens, expected a step that asks for logits");
+  }
 };
 
 /// Frees device memory when it goes.

@@ -1,7 +1,6 @@
 #include "runtime/engine/engine.h"
 
 #include <algorithm>
-#include <cassert>
 #include <utility>
 
 #include "runtime/engine/device.h"
@@ -55,7 +54,13 @@ struct Engine::Impl {
 
   Status Check(std::span<const StepEntry> entries, int64_t* num_rows);
   Status CheckTokens(const StepEntry& entry, size_t index) const;
-  Status RunSteps(std::span<const StepEntry> entries, std::span<float> logits);
+
+  /// Runs a step that was checked. `read(row, count)` gets rows off the device: those of the device step that has
+  /// ended.
+  template <class Read>
+  Status Step(std::span<const StepEntry> entries, std::span<const SampleEntry> samples, Read read);
+  template <class Read>
+  Status RunSteps(std::span<const StepEntry> entries, std::span<const SampleEntry> samples, Read read);
 };
 
 StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const Plan& plan) {
@@ -198,23 +203,38 @@ Status Engine::Impl::Check(std::span<const StepEntry> entries, int64_t* num_rows
   return OkStatus();
 }
 
-Status Engine::Impl::RunSteps(std::span<const StepEntry> entries, std::span<float> logits) {
+template <class Read>
+Status Engine::Impl::RunSteps(std::span<const StepEntry> entries, std::span<const SampleEntry> samples, Read read) {
   for (size_t i = 0; i < entries.size(); ++i) {
     sequences.AddPages(*entry_sequences[i],
                        entry_sequences[i]->length() + static_cast<int64_t>(entries[i].tokens.size()));
   }
-  builder.Begin(entries, entry_sequences);
+  builder.Begin(entries, entry_sequences, samples);
+  size_t row = 0;
   while (const DeviceStep* step = builder.Next()) {
     RETURN_IF_ERROR(program->Run(*step));
     RETURN_IF_ERROR(program->Synchronize());
     const size_t num_rows = step->output_rows.size();
-    const size_t num_logits = num_rows * static_cast<size_t>(vocab_size);
     if (num_rows > 0) {
-      RETURN_IF_ERROR(program->ReadLogits(static_cast<int64_t>(num_rows), logits.first(num_logits)));
-      logits = logits.subspan(num_logits);
+      RETURN_IF_ERROR(read(row, num_rows));
+      row += num_rows;
     }
   }
-  assert(logits.empty());
+  return OkStatus();
+}
+
+template <class Read>
+Status Engine::Impl::Step(std::span<const StepEntry> entries, std::span<const SampleEntry> samples, Read read) {
+  Status status = RunSteps(entries, samples, read);
+  if (!status.ok()) {
+    broken = Error(StatusCode::kInternal, "the device failed in an earlier step ({}); load the plan again",
+                   status.message());
+    return status;
+  }
+  for (size_t i = 0; i < entries.size(); ++i) {
+    std::vector<int32_t>& tokens = entry_sequences[i]->tokens;
+    tokens.insert(tokens.end(), entries[i].tokens.begin(), entries[i].tokens.end());
+  }
   return OkStatus();
 }
 
@@ -225,22 +245,33 @@ Status Engine::Step(std::span<const StepEntry> entries, std::vector<float>* logi
     return InvalidArgument("the step asks for {} rows of logits, but gives no place for them", num_rows);
   }
   // From here on only the device can fail.
-  std::span<float> rows;
+  const auto vocab_size = static_cast<size_t>(impl_->vocab_size);
   if (logits != nullptr) {
-    logits->resize(static_cast<size_t>(num_rows * impl_->vocab_size));
-    rows = *logits;
+    logits->resize(static_cast<size_t>(num_rows) * vocab_size);
   }
-  Status status = impl_->RunSteps(entries, rows);
-  if (!status.ok()) {
-    impl_->broken = Error(StatusCode::kInternal, "the device failed in an earlier step ({}); load the plan again",
-                          status.message());
-    return status;
+  return impl_->Step(entries, {}, [&](size_t row, size_t count) {
+    return impl_->program->ReadLogits(static_cast<int64_t>(count),
+                                      std::span(*logits).subspan(row * vocab_size, count * vocab_size));
+  });
+}
+
+bool Engine::can_sample() const { return impl_->program->can_sample(); }
+
+Status Engine::Sample(std::span<const StepEntry> entries, std::span<const SampleEntry> samples,
+                      std::vector<SampledRow>* rows) {
+  if (!can_sample()) {
+    return Error(StatusCode::kFailedPrecondition, "the plan draws no tokens on device {}, expected a call of Step",
+                 device_name());
   }
-  for (size_t i = 0; i < entries.size(); ++i) {
-    std::vector<int32_t>& tokens = impl_->entry_sequences[i]->tokens;
-    tokens.insert(tokens.end(), entries[i].tokens.begin(), entries[i].tokens.end());
+  int64_t num_rows = 0;
+  RETURN_IF_ERROR(impl_->Check(entries, &num_rows));
+  if (static_cast<int64_t>(samples.size()) != num_rows) {
+    return InvalidArgument("the step asks for {} tokens, but says of {} how they are drawn", num_rows, samples.size());
   }
-  return OkStatus();
+  rows->resize(samples.size());
+  return impl_->Step(entries, samples, [&](size_t row, size_t count) {
+    return impl_->program->ReadSamples(std::span(*rows).subspan(row, count));
+  });
 }
 
 void Engine::SetObserver(ActivationObserver* observer) { impl_->program->SetObserver(observer); }

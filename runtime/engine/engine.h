@@ -10,6 +10,7 @@
 
 #include "runtime/base/status.h"
 #include "runtime/plan/plan.h"
+#include "runtime/plan/step_tables.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace nemotron::runtime {
@@ -109,6 +110,13 @@ class Engine {
   /// max_rows_per_step): the step is then cut into several. On any error (unknown or repeated sequence, token id out of
   /// range, no pages left, context full) nothing has changed for any sequence.
   Status Step(std::span<const StepEntry> entries, std::vector<float>* logits);
+
+  /// Whether `Sample` can be called: the plan's program draws tokens on the device.
+  bool can_sample() const;
+  /// As Step, but the device draws a token from each row that entries ask for, and what it found comes back instead of
+  /// the logits. `samples` has one entry a row, in the order of `rows`. kFailedPrecondition if the device cannot.
+  Status Sample(std::span<const StepEntry> entries, std::span<const SampleEntry> samples,
+                std::vector<SampledRow>* rows);
 
   /// From the next step on `observer` (observer.h) sees the activations of the device steps that a step is cut into;
   /// null: nobody looks, which costs nothing. It must live until it is replaced, or the engine goes.

@@ -83,26 +83,64 @@ bool IsEndToken(const Plan& plan, int32_t token) {
 
 bool Cancelled(const GenerationOptions& options) { return options.cancel != nullptr && options.cancel->load(); }
 
-/// Feeds the prompt in chunks. Returns false if it was cancelled on the way.
-StatusOr<bool> Prefill(Engine& engine, SequenceId sequence, std::span<const int32_t> prompt,
-                       const GenerationOptions& options, std::vector<float>* logits) {
-  const auto chunk = static_cast<size_t>(engine.max_tokens_per_step());
+/// Steps of one sequence, and the tokens that follow them: drawn on the device if it can and options allow, else from
+/// logits on the host.
+class TokenSource {
+ public:
+  TokenSource(Engine& engine, SequenceId sequence, const SamplingOptions& sampling)
+      : engine_(engine),
+        sequence_(sequence),
+        sampler_(sampling),
+        on_device_(engine.can_sample() && sampler_.needs_only_row()) {}
+
+  /// Takes in tokens after which none is drawn.
+  Status Feed(std::span<const int32_t> tokens) {
+    const StepEntry entry = {.sequence = sequence_, .tokens = tokens, .logits = StepEntry::Logits::kNone};
+    return engine_.Step({&entry, 1}, &logits_);
+  }
+
+  /// Takes in tokens, and draws the one that follows.
+  StatusOr<SampledToken> Next(std::span<const int32_t> tokens) {
+    const StepEntry entry = {.sequence = sequence_, .tokens = tokens};
+    if (on_device_) {
+      const SampleEntry sample = sampler_.NextEntry();
+      RETURN_IF_ERROR(engine_.Sample({&entry, 1}, {&sample, 1}, &rows_));
+      return Sampler::TokenOf(rows_.front());
+    }
+    RETURN_IF_ERROR(engine_.Step({&entry, 1}, &logits_));
+    ASSIGN_OR_RETURN(const std::span<const int32_t> history, engine_.Tokens(sequence_));
+    return sampler_.Sample(logits_, history);
+  }
+
+ private:
+  Engine& engine_;
+  SequenceId sequence_;
+  Sampler sampler_;
+  bool on_device_;
+  std::vector<float> logits_;
+  std::vector<SampledRow> rows_;
+};
+
+/// Feeds the prompt in chunks. Returns the token that follows, or none if it was cancelled on the way.
+StatusOr<std::optional<SampledToken>> Prefill(TokenSource& source, size_t chunk, std::span<const int32_t> prompt,
+                                              const GenerationOptions& options) {
+  std::optional<SampledToken> token;
   for (size_t done = 0; done < prompt.size();) {
     if (Cancelled(options)) {
-      return false;
+      return std::optional<SampledToken>();
     }
-    const size_t count = std::min(chunk, prompt.size() - done);
-    const bool is_last = done + count == prompt.size();
-    const StepEntry entry = {.sequence = sequence,
-                             .tokens = prompt.subspan(done, count),
-                             .logits = is_last ? StepEntry::Logits::kLast : StepEntry::Logits::kNone};
-    RETURN_IF_ERROR(engine.Step({&entry, 1}, logits));
-    done += count;
+    const std::span<const int32_t> tokens = prompt.subspan(done, std::min(chunk, prompt.size() - done));
+    done += tokens.size();
+    if (done < prompt.size()) {
+      RETURN_IF_ERROR(source.Feed(tokens));
+    } else {
+      ASSIGN_OR_RETURN(token, source.Next(tokens));
+    }
     if (options.on_prefill) {
       options.on_prefill(static_cast<int64_t>(done), static_cast<int64_t>(prompt.size()));
     }
   }
-  return true;
+  return token;
 }
 
 }  // namespace
@@ -160,52 +198,47 @@ StatusOr<GenerationResult> Generate(Engine& engine, SequenceId sequence, std::sp
   }
   GenerationResult result;
   result.prompt_tokens = static_cast<int64_t>(prompt.size());
-  std::vector<float> logits;
+  TokenSource source(engine, sequence, options.sampling);
   const Clock::time_point start = Clock::now();
-  ASSIGN_OR_RETURN(const bool taken_in, Prefill(engine, sequence, prompt, options, &logits));
+  ASSIGN_OR_RETURN(std::optional<SampledToken> token,
+                   Prefill(source, static_cast<size_t>(engine.max_tokens_per_step()), prompt, options));
   result.prefill_ms = MillisecondsSince(start);
-  if (!taken_in) {
+  if (!token.has_value()) {
     result.finish = FinishReason::kCancelled;
     return result;
   }
 
   ASSIGN_OR_RETURN(const std::span<const int32_t> before, engine.Tokens(sequence));
   TextOutput output(engine.tokenizer(), before, options, &result.text);
-  Sampler sampler(options.sampling);
   const auto reserved = static_cast<size_t>(std::min<int64_t>(options.max_new_tokens, 1 << 16));
   result.tokens.reserve(reserved);
   result.sampled.reserve(reserved);
   result.finish = FinishReason::kLength;
-  Clock::time_point first_token = Clock::now();
+  const Clock::time_point first_token = Clock::now();
   while (static_cast<int64_t>(result.tokens.size()) < options.max_new_tokens) {
     if (!result.tokens.empty()) {
       if (Cancelled(options)) {
         result.finish = FinishReason::kCancelled;
         break;
       }
-      const StepEntry entry = {.sequence = sequence, .tokens = {&result.tokens.back(), 1}};
-      Status stepped = engine.Step({&entry, 1}, &logits);
-      if (stepped.code() == StatusCode::kResourceExhausted) {
+      StatusOr<SampledToken> next = source.Next({&result.tokens.back(), 1});
+      if (next.status().code() == StatusCode::kResourceExhausted) {
         result.finish = FinishReason::kContextFull;
         break;
       }
-      RETURN_IF_ERROR(std::move(stepped));
+      ASSIGN_OR_RETURN(token, std::move(next));
     }
-    ASSIGN_OR_RETURN(const std::span<const int32_t> history, engine.Tokens(sequence));
-    result.sampled.push_back(sampler.Sample(logits, history));
-    const int32_t token = result.sampled.back().token;
-    result.tokens.push_back(token);
-    if (result.tokens.size() == 1) {
-      first_token = Clock::now();
-    }
+    result.tokens.push_back(token->token);
+    result.sampled.push_back(*std::move(token));
+    const SampledToken& last = result.sampled.back();
     if (options.on_token) {
-      options.on_token(result.sampled.back());
+      options.on_token(last);
     }
-    if (!options.ignore_eos && IsEndToken(engine.plan(), token)) {
+    if (!options.ignore_eos && IsEndToken(engine.plan(), last.token)) {
       result.finish = FinishReason::kEndOfSequence;
       break;
     }
-    if (output.Add(token)) {
+    if (output.Add(last.token)) {
       result.finish = FinishReason::kStopString;
       break;
     }

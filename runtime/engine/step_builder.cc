@@ -10,9 +10,11 @@ StepBuilder::StepBuilder(const ProgramLimits& limits) : limits_(limits) {
   output_rows_.reserve(static_cast<size_t>(limits.max_rows));
 }
 
-void StepBuilder::Begin(std::span<const StepEntry> entries, std::span<Sequence* const> sequences) {
+void StepBuilder::Begin(std::span<const StepEntry> entries, std::span<Sequence* const> sequences,
+                        std::span<const SampleEntry> samples) {
   entries_ = entries;
   entry_sequences_ = sequences;
+  samples_ = samples;
   entry_ = 0;
   done_ = 0;
 }
@@ -62,7 +64,9 @@ const DeviceStep* StepBuilder::Next() {
   if (tokens_.empty()) {
     return nullptr;
   }
-  step_ = {.tokens = tokens_, .sequences = sequences_, .output_rows = output_rows_};
+  const auto samples = samples_.first(samples_.empty() ? 0 : output_rows_.size());
+  samples_ = samples_.subspan(samples.size());
+  step_ = {.tokens = tokens_, .sequences = sequences_, .output_rows = output_rows_, .samples = samples};
   return &step_;
 }
 

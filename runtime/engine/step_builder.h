@@ -23,9 +23,10 @@ class StepBuilder {
   StepBuilder() = default;
   explicit StepBuilder(const ProgramLimits& limits);
 
-  /// Starts on `entries`; sequence i belongs to entry i and has pages for its tokens. Both must live until the last
-  /// Next.
-  void Begin(std::span<const StepEntry> entries, std::span<Sequence* const> sequences);
+  /// Starts on `entries`; sequence i belongs to entry i and has pages for its tokens. `samples` are of all rows, in
+  /// order, or none. All must live until the last Next.
+  void Begin(std::span<const StepEntry> entries, std::span<Sequence* const> sequences,
+             std::span<const SampleEntry> samples = {});
 
   /// The next device step, valid until the next call, or nullptr when all tokens have been in one.
   const DeviceStep* Next();
@@ -34,8 +35,9 @@ class StepBuilder {
   ProgramLimits limits_;
   std::span<const StepEntry> entries_;
   std::span<Sequence* const> entry_sequences_;
-  size_t entry_ = 0;  ///< the first entry with tokens left
-  size_t done_ = 0;   ///< tokens of it that were in a step
+  std::span<const SampleEntry> samples_;  ///< of the rows to come
+  size_t entry_ = 0;                      ///< the first entry with tokens left
+  size_t done_ = 0;                       ///< tokens of it that were in a step
   std::vector<int32_t> tokens_;
   std::vector<DeviceSequence> sequences_;
   std::vector<int64_t> output_rows_;

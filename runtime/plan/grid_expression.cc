@@ -76,7 +76,7 @@ class GridParser {
   int Atom() {
     for (const auto& [letter, op] :
          {std::pair("T", Op::kTokens), std::pair("S", Op::kSequences), std::pair("R", Op::kRows),
-          std::pair("L", Op::kLongest), std::pair("C", Op::kContext)}) {
+          std::pair("A", Op::kSampled), std::pair("L", Op::kLongest), std::pair("C", Op::kContext)}) {
       if (Take(letter)) {
         return Add({.op = op});
       }
@@ -109,7 +109,7 @@ class GridParser {
     while (at_ < text_.size() && std::isdigit(static_cast<unsigned char>(text_[at_])) && number < (int64_t{1} << 31)) {
       number = 10 * number + (text_[at_++] - '0');
     }
-    return at_ == begin || number >= (int64_t{1} << 31) ? Fail("T, S, R, L, C, ceil, '(' or a number below 2^31")
+    return at_ == begin || number >= (int64_t{1} << 31) ? Fail("T, S, R, A, L, C, ceil, '(' or a number below 2^31")
                                                         : Add({.op = Op::kNumber, .number = number});
   }
 
@@ -165,6 +165,8 @@ int64_t GridExpression::Value(int index, const GridShape& shape) const {
       return shape.sequences;
     case Op::kRows:
       return shape.rows;
+    case Op::kSampled:
+      return shape.sampled;
     case Op::kLongest:
       return shape.longest;
     case Op::kContext:

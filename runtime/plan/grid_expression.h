@@ -14,6 +14,7 @@ struct GridShape {
   int64_t tokens = 0;     ///< T
   int64_t sequences = 0;  ///< S
   int64_t rows = 0;       ///< R
+  int64_t sampled = 0;    ///< A, rows that the device answers with a token: R, or 0 in a step that asks for logits
   int64_t longest = 0;    ///< L, the most new tokens that one sequence brings; 1 in a step of decode
   int64_t context = 0;    ///< C, at least the most tokens that a sequence has after the step
 };
@@ -23,7 +24,7 @@ struct GridShape {
 ///   expression = sum [("<=" | ">") sum "?" expression ":" expression]
 ///   sum        = product {"+" product}
 ///   product    = atom {"*" atom}
-///   atom       = number | "T" | "S" | "R" | "L" | "C" | "ceil" "(" sum "/" number ")" | "(" expression ")"
+///   atom       = number | "T" | "S" | "R" | "A" | "L" | "C" | "ceil" "(" sum "/" number ")" | "(" expression ")"
 ///
 /// Spaces are free, numbers are below 2^31. Values are not negative; one that leaves 63 bits saturates.
 class GridExpression {
@@ -40,6 +41,7 @@ class GridExpression {
     kTokens,
     kSequences,
     kRows,
+    kSampled,
     kLongest,
     kContext,
     kAdd,

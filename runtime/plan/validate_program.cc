@@ -9,6 +9,7 @@
 
 #include "runtime/base/dtype.h"
 #include "runtime/plan/format.h"
+#include "runtime/plan/step_tables.h"
 #include "runtime/plan/validate.h"
 
 namespace nemotron::runtime {
@@ -190,6 +191,27 @@ Status CheckLogits(const schema::Plan& plan) {
   return OkStatus();
 }
 
+/// A row of the buffer is a SampledRow: those of a step are read as an array.
+Status CheckSamples(const schema::Program& program) {
+  if (program.samples() == -1) {
+    return OkStatus();
+  }
+  if (program.samples() < -1 || program.samples() >= static_cast<int64_t>(program.buffers()->size())) {
+    return DataLoss("program.samples is {}, but there are {} buffers", program.samples(), program.buffers()->size());
+  }
+  constexpr uint64_t kColumns = sizeof(SampledRow) / sizeof(int32_t);
+  const schema::Buffer& samples = *program.buffers()->Get(static_cast<uint32_t>(program.samples()));
+  if (samples.dtype() != schema::DType::I32 || samples.space() != schema::Space::Row || samples.columns() != kColumns ||
+      samples.row_bytes() != sizeof(SampledRow)) {
+    return DataLoss(
+        "program.samples names buffer '{}' of {} {} {} columns in rows of {} bytes, expected i32 [R, {}] "
+        "in rows of {}",
+        samples.name()->string_view(), DTypeName(static_cast<DType>(samples.dtype())),
+        schema::EnumNameSpace(samples.space()), samples.columns(), samples.row_bytes(), kColumns, sizeof(SampledRow));
+  }
+  return OkStatus();
+}
+
 Status CheckArgument(const std::string& what, const schema::Plan& plan, const schema::Argument& argument) {
   RETURN_IF_ERROR(ValidateEnum(what + " kind", static_cast<int>(argument.kind()), 4));
   const schema::Program& program = *plan.program();
@@ -330,6 +352,7 @@ Status ValidateProgram(const schema::Plan& plan) {
   }
   RETURN_IF_ERROR(CheckBuffers(plan));
   RETURN_IF_ERROR(CheckLogits(plan));
+  RETURN_IF_ERROR(CheckSamples(program));
   Liveness liveness(program);
   for (uint32_t i = 0; i < program.dispatches()->size(); ++i) {
     RETURN_IF_ERROR(CheckDispatch(i, plan, &liveness));
@@ -337,6 +360,14 @@ Status ValidateProgram(const schema::Plan& plan) {
   if (!liveness.IsLive(program.logits(), 0, plan.model()->vocab_size())) {
     return DataLoss("program.logits names buffer '{}', which does not hold data at the end of the program",
                     program.buffers()->Get(program.logits())->name()->string_view());
+  }
+  if (program.samples() >= 0) {
+    const auto samples = static_cast<uint32_t>(program.samples());
+    const schema::Buffer& buffer = *program.buffers()->Get(samples);
+    if (!liveness.IsLive(samples, 0, buffer.columns())) {
+      return DataLoss("program.samples names buffer '{}', which does not hold data at the end of the program",
+                      buffer.name()->string_view());
+    }
   }
   return OkStatus();
 }

@@ -62,6 +62,28 @@ class Cuda(Case):
                 found = self.greedy(gpu, self.cuda_plan("nemotron-h-tiny"), "--prompt", PROMPT, count=16)
                 self.assertEqual(found, expected)
 
+    def sampled(self, gpu, plan, *args):
+        done = self.run_on(gpu, plan, "--prompt", PROMPT, "-n", 8, "--seed", 7, "--ignore-eos", "--json", *args)
+        return json.loads(done.stdout)
+
+    def test_tokens_drawn_on_the_device(self):
+        # Alternatives, and a penalty, keep the draw on the host, which gets the same logits.
+        plan = self.cuda_plan("nemotron-h-tiny")
+        for gpu, args in (("h100", ("--temperature", 0)), ("h100", ("--temperature", 1)),
+                          ("a100", ("--temperature", 0.8, "--top-k", 20)),
+                          ("rtx4090", ("--temperature", 1, "--top-p", 0.8)),
+                          ("h100", ("--temperature", 1, "--min-p", 0.05)),
+                          ("h100", ("--temperature", 1.5, "--top-k", 50, "--top-p", 0.9, "--min-p", 0.02))):
+            with self.subTest(gpu, args=args):
+                on_host = self.sampled(gpu, plan, *args, "--logprobs", 1)
+                self.assertEqual(self.sampled(gpu, plan, *args)["token_ids"], on_host["token_ids"])
+
+    def test_logits_stay_on_the_device(self):
+        plan = self.cuda_plan("nemotron-h-tiny")
+        for args, expected in (((), True), (("--logprobs", 1), False), (("--repetition-penalty", 1.1), False)):
+            decode = self.sampled("h100", plan, "--profile", *args)["profile"]["decode"]
+            self.assertEqual("sample" in [function["function"] for function in decode["counters"]], expected)
+
     def test_fp8(self):
         # E4M3 steps by 6 %: where sums in another order fall on the other side of a step, logits move by more than
         # rounding does. A plan for sm_89 alone multiplies codes, and tensor cores add up such products in some 14 bits;

@@ -75,6 +75,21 @@ plan.program @logits_stay {
 
 // -----
 
+// So do samples.
+// CHECK-LABEL: plan.program @samples_stay
+// CHECK-SAME: row_arena_bytes = 192 : i64
+plan.program @samples_stay {
+  %l = plan.buffer "l" : !plan.buffer<row, 8, f32>
+  plan.dispatch "one" outs(l = %l : !plan.buffer<row, 8, f32>)
+  %s = plan.buffer "s" : !plan.buffer<row, 16, i32>
+  plan.dispatch "one" outs(s = %s : !plan.buffer<row, 16, i32>)
+  %after = plan.buffer "after" : !plan.buffer<row, 8, f32>
+  plan.dispatch "one" outs(l = %after : !plan.buffer<row, 8, f32>)
+  plan.return %l : !plan.buffer<row, 8, f32> samples %s : !plan.buffer<row, 16, i32>
+}
+
+// -----
+
 // Both placements are tried. By size: the large ones first, "small" finds the gap that is left while it lives.
 // CHECK-LABEL: plan.program @gap
 // CHECK-SAME: token_arena_bytes = 3072 : i64

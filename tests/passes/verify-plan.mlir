@@ -146,6 +146,16 @@ plan.program @step attributes {token_arena_bytes = 0, row_arena_bytes = 64} {
 
 // -----
 
+plan.program @step attributes {token_arena_bytes = 0, row_arena_bytes = 128} {
+  %l = plan.buffer "l" {offset = 0} : !plan.buffer<row, 8, f32>
+  plan.dispatch "one" outs(l = %l : !plan.buffer<row, 8, f32>)
+  %s = plan.buffer "s" {offset = 64} : !plan.buffer<row, 16, i32>
+  // expected-error@+1 {{'plan.return' op returns samples that no dispatch has written}}
+  plan.return %l : !plan.buffer<row, 8, f32> samples %s : !plan.buffer<row, 16, i32>
+}
+
+// -----
+
 plan.program @step attributes {token_arena_bytes = 0, row_arena_bytes = 64} {
   %l = plan.buffer "l" {offset = 0} : !plan.buffer<row, 8, f32>
   plan.dispatch "one" outs(l = %l : !plan.buffer<row, 8, f32>)

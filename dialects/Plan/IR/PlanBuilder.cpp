@@ -241,7 +241,17 @@ LogicalResult PlanBuilder::split(Operation *op, Value input, ValueRange results)
   return success();
 }
 
-LogicalResult PlanBuilder::finish(Operation *op, Value logits) {
+Value PlanBuilder::sample(Operation *op, Value logits, const SamplerSpec &sampler) {
+  auto type = BufferType::get(builder.getContext(), Space::Row, sampler.columns, builder.getI32Type());
+  Value rows = builder.create<BufferOp>(op->getLoc(), type, builder.getStringAttr("samples"), /*offset=*/IntegerAttr());
+  DictionaryAttr none = builder.getDictionaryAttr({});
+  builder.create<DispatchOp>(op->getLoc(), builder.getStringAttr(sampler.kernel), logits, rows,
+                             builder.getStrArrayAttr({"logits"}), builder.getStrArrayAttr({"rows"}), none, none, none,
+                             /*layer=*/IntegerAttr());
+  return rows;
+}
+
+LogicalResult PlanBuilder::finish(Operation *op, Value logits, const SamplerSpec &sampler) {
   const Place *place = placeOf(logits);
   if (!place) {
     return op->emitOpError() << "returns a value that no op of the step computes, expected logits";
@@ -254,7 +264,8 @@ LogicalResult PlanBuilder::finish(Operation *op, Value logits) {
                                                                  : "values that are not f32")
                              << ", expected logits computed in f32 from selected rows";
   }
-  builder.create<ReturnOp>(op->getLoc(), place->buffer);
+  Value samples = sampler.kernel.empty() ? Value() : sample(op, place->buffer, sampler);
+  builder.create<ReturnOp>(op->getLoc(), place->buffer, samples);
   return success();
 }
 

@@ -73,6 +73,13 @@ private:
   bool rows = false;
 };
 
+/// The kernel that draws tokens from `logits`, into `columns` of i32 a row, its `rows`. An empty name: there is none,
+/// and the host draws.
+struct SamplerSpec {
+  llvm::StringRef kernel;
+  int64_t columns = 0;
+};
+
 /// Grows a `plan.program` next to a step of the nemotron dialect: each activation gets a buffer, or a view where it is
 /// a part of another; each weight that a kernel reads a `plan.weight`; each state a `plan.state`.
 ///
@@ -92,8 +99,9 @@ public:
   /// `results` become views of the columns of `input`, side by side.
   llvm::LogicalResult split(mlir::Operation *op, mlir::Value input, mlir::ValueRange results);
 
-  /// Ends the program with `logits`, which must be a whole buffer of f32 rows. Errors go to `op`.
-  llvm::LogicalResult finish(mlir::Operation *op, mlir::Value logits);
+  /// Ends the program with `logits`, which must be a whole buffer of f32 rows, and with what `sampler` draws from them.
+  /// Errors go to `op`.
+  llvm::LogicalResult finish(mlir::Operation *op, mlir::Value logits, const SamplerSpec &sampler);
 
   ProgramOp getProgram() { return program; }
 
@@ -113,6 +121,8 @@ private:
   /// Declares a buffer for the output of `op` called `output`.
   mlir::FailureOr<mlir::Value> makeBuffer(mlir::Operation *op, llvm::StringRef output, bool isOnlyOutput, Space space,
                                           int64_t columns, mlir::Type element, bool zeroed);
+  /// Adds the dispatch of `sampler` and the buffer that it fills.
+  mlir::Value sample(mlir::Operation *op, mlir::Value logits, const SamplerSpec &sampler);
   /// After the location of the op, if it has a name ("layers.3.in_proj"), else after the op ("layers.3.linear").
   std::string uniqueBufferName(mlir::Operation *op, llvm::StringRef output, bool isOnlyOutput);
 

@@ -166,6 +166,13 @@ LogicalResult ReturnOp::verify() {
   if (type.getSpace() != Space::Row || !type.getElementType().isF32()) { // return_c1
     return emitOpError("returns ") << type << ", expected a row buffer of f32";
   }
+  if (!getSamples()) {
+    return success();
+  }
+  auto samples = cast<BufferType>(getSamples().getType());
+  if (samples.getSpace() != Space::Row || !samples.getElementType().isInteger(32)) { // return_c2
+    return emitOpError("returns samples in ") << samples << ", expected a row buffer of i32";
+  }
   return success();
 }
 

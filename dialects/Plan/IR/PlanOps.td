@@ -79,7 +79,7 @@ def Plan_KernelOp : Plan_Op<"kernel"> {
     Targets whose kernels are compiled for a plan have one for each `kernel` that a `plan.dispatch` names; `plan-specialize-kernels`
     makes them. `body` names a source of the target, `config` is text in its language that specialises it and
     holds the entries. A dispatch carries out `launches`, in order: dictionaries of
-    `function` (an entry), `grid` (three expressions over T, S, R, L and C, runtime/plan/grid_expression.h), `block_threads`, `shared_bytes`, and
+    `function` (an entry), `grid` (three expressions over T, S, R, A, L and C, runtime/plan/grid_expression.h), `block_threads`, `shared_bytes`, and
     `arguments`, each "SOURCE" or "SOURCE NAME" with the sources of plan.fbs in lower case: `input`, `output`, `weight`, `state`, `parameter`, `step`, `scratch`.
     `scratch`, if present, is such an expression too: the bytes of memory that the launches of a dispatch share.
 
@@ -190,12 +190,20 @@ def Plan_DispatchOp : Plan_Op<"dispatch",
 }
 
 def Plan_ReturnOp : Plan_Op<"return", [Terminator, HasParent<"ProgramOp">]> {
-  let summary = "The logits of the step";
+  let summary = "The logits of the step, and what was drawn from them";
   let description = [{
-    (C1) `logits` is a `row` buffer of f32.
+    `samples`, if present, holds what a kernel of the target drew, in steps that ask for tokens instead of logits.
+
+    (C1) `logits` is a `row` buffer of f32. (C2) `samples` is a `row` buffer of i32.
+
+    ```mlir
+    plan.return %logits : !plan.buffer<row, 4096, f32> samples %drawn : !plan.buffer<row, 16, i32>
+    ```
   }];
-  let arguments = (ins Plan_BufferType:$logits);
-  let assemblyFormat = "$logits attr-dict `:` qualified(type($logits))";
+  let arguments = (ins Plan_BufferType:$logits, Optional<Plan_BufferType>:$samples);
+  let assemblyFormat = [{
+    $logits attr-dict `:` qualified(type($logits)) (`samples` $samples^ `:` qualified(type($samples)))?
+  }];
   let hasVerifier = 1;
 }
 

@@ -41,6 +41,9 @@ public:
   /// Whether it can write its output called `output` as `type`, rounded to nearest even.
   virtual bool storesAs(DispatchOp dispatch, llvm::StringRef output, mlir::Type type) const { return false; }
 
+  /// The kernel that draws tokens from the logits, behind all that `lower` added.
+  virtual SamplerSpec sampler() const { return {}; }
+
   /// Whether kernels are compiled for each plan, so that `plan-specialize-kernels` asks for them.
   virtual bool specializes() const { return false; }
 

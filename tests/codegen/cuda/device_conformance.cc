@@ -22,7 +22,10 @@ DType DTypeOf(const std::string& name) {
   return name == "f32" ? DType::kF32 : name == "bf16" ? DType::kBF16 : DType::kF8E4M3;
 }
 
-std::vector<float> RandomValues(const TestWeight& weight) {
+std::vector<float> ValuesOf(const TestWeight& weight) {
+  if (!weight.values.empty()) {
+    return weight.values;
+  }
   int64_t count = 1;
   for (const int64_t dim : weight.shape) {
     count *= dim;
@@ -41,7 +44,9 @@ std::string TensorType(const TestWeight& weight) {
 }
 
 /// Rows of the table of embeddings, which is the vocabulary too: at least those of the logits.
-TestWeight Table(const ConformanceCase& test) { return {"table", "f32", {test.output_columns, test.input_columns}}; }
+TestWeight Table(const ConformanceCase& test) {
+  return {"table", "f32", {test.output_columns, test.input_columns}, 1, 0, test.table};
+}
 
 std::string ModuleText(const ConformanceCase& test) {
   std::string declared = test.states, taken;
@@ -458,7 +463,7 @@ void CompileCase(const ConformanceCase& test, const std::string& target, const s
   std::vector<TestWeight> weights = test.weights;
   weights.push_back(Table(test));
   for (const TestWeight& weight : weights) {
-    std::vector<float> values = RandomValues(weight);
+    std::vector<float> values = ValuesOf(weight);
     if (weight.name == Table(test).name) {
       for (const auto& [position, column, value] : test.entries) {
         values[ConformanceTokens(position + 1, test.output_columns)[position] * test.input_columns + column] = value;

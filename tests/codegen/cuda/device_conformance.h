@@ -13,11 +13,12 @@
 
 namespace nemotron::codegen {
 
-/// A tensor of the checkpoint that a case reads: normal random numbers of this deviation around `mean`.
+/// A tensor of the checkpoint that a case reads: normal random numbers of this deviation around `mean`, or `values`.
 struct TestWeight {
   std::string name, dtype;  ///< "f32", "bf16" or "f8E4M3FN"
   std::vector<int64_t> shape;
   float deviation = 1, mean = 0;
+  std::vector<float> values = {};
 };
 
 /// Ops between an embedding of random numbers, which gives %x [T, input_columns], and the rows that are asked for,
@@ -37,6 +38,8 @@ struct ConformanceCase {
     float value;
   };
   std::vector<Entry> entries = {};
+  /// The embeddings, [output_columns, input_columns]; empty: random.
+  std::vector<float> table = {};
 };
 
 inline void PrintTo(const ConformanceCase& test, std::ostream* stream) { *stream << test.name; }

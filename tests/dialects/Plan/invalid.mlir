@@ -391,6 +391,15 @@ plan.program @return_c1_type {
 
 // -----
 
+plan.program @return_c2 {
+  %l = plan.buffer "logits" : !plan.buffer<row, 8, f32>
+  %s = plan.buffer "samples" : !plan.buffer<row, 16, f32>
+  // expected-error@+1 {{returns samples in '!plan.buffer<row, 16, f32>', expected a row buffer of i32}}
+  plan.return %l : !plan.buffer<row, 8, f32> samples %s : !plan.buffer<row, 16, f32>
+}
+
+// -----
+
 plan.program @dispatch_c5_late_view {
   %l = plan.buffer "logits" : !plan.buffer<row, 8, f32>
   plan.dispatch "k" ins(x = %v : !plan.buffer<row, 4, f32>) outs(y = %l : !plan.buffer<row, 8, f32>)

@@ -61,6 +61,15 @@ plan.program @step attributes {row_arena_bytes = 2304, token_arena_bytes = 1024}
   plan.return %logits : !plan.buffer<row, 576, f32>
 }
 
+// CHECK-LABEL: plan.program @samples
+plan.program @samples {
+  %logits = plan.buffer "logits" : !plan.buffer<row, 576, f32>
+  // CHECK: %[[S:.*]] = plan.buffer "samples"
+  %samples = plan.buffer "samples" : !plan.buffer<row, 16, i32>
+  // CHECK: plan.return %{{.*}} : !plan.buffer<row, 576, f32> samples %[[S]] : !plan.buffer<row, 16, i32>
+  plan.return %logits : !plan.buffer<row, 576, f32> samples %samples : !plan.buffer<row, 16, i32>
+}
+
 // CHECK: plan.kernel "cuda.relu2.float_192" body "elementwise" config "struct Config {};"
 // CHECK-SAME: launches [{arguments = ["input input", "output output"], block_threads = 64 : i64, function = "relu2",
 // CHECK-SAME: grid = ["T", "1", "1"], shared_bytes = 0 : i64}]{{$}}

@@ -532,6 +532,19 @@ TEST_F(EngineTest, PlansOfEveryVersionRun) {
   }
 }
 
+TEST_F(EngineTest, TheCpuLeavesTokensToTheHost) {
+  auto engine = Load();
+  EXPECT_FALSE(engine->can_sample());
+  const std::vector<int32_t> tokens = Tokens(3);
+  const StepEntry entry = {NewSequence(*engine), tokens};
+  const SampleEntry sample = {};
+  std::vector<SampledRow> rows;
+  const Status status = engine->Sample({&entry, 1}, {&sample, 1}, &rows);
+  EXPECT_EQ(status.code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(status.message(), "the plan draws no tokens on device cpu, expected a call of Step");
+  EXPECT_EQ(*engine->Length(entry.sequence), 0);
+}
+
 TEST_F(EngineTest, AnEmptyStepIsFine) {
   auto engine = Load();
   std::vector<float> rows(5);

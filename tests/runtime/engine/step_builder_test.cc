@@ -82,8 +82,17 @@ TEST_F(StepBuilderTest, EveryTokenAndRowComesOnce) {
       }
     }
     StepBuilder builder(limits);
-    builder.Begin(entries_, pointers_);
+    // What a row is sampled by comes with the row: its number tells.
+    std::vector<SampleEntry> samples(round % 2 == 0 ? 0 : expected_rows.size());
+    for (size_t i = 0; i < samples.size(); ++i) {
+      samples[i].random = i;
+    }
+    builder.Begin(entries_, pointers_, samples);
     while (const DeviceStep* step = builder.Next()) {
+      ASSERT_EQ(step->samples.size(), samples.empty() ? 0 : step->output_rows.size());
+      for (size_t i = 0; i < step->samples.size(); ++i) {
+        ASSERT_EQ(step->samples[i].random, found_rows.size() + i);
+      }
       ASSERT_LE(static_cast<int64_t>(step->tokens.size()), limits.max_tokens);
       ASSERT_LE(static_cast<int64_t>(step->output_rows.size()), limits.max_rows);
       ASSERT_TRUE(std::is_sorted(step->output_rows.begin(), step->output_rows.end()));

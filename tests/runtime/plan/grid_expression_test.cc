@@ -11,7 +11,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr GridShape kShape = {.tokens = 70, .sequences = 3, .rows = 2, .longest = 40, .context = 1000};
+constexpr GridShape kShape = {.tokens = 70, .sequences = 3, .rows = 2, .sampled = 1, .longest = 40, .context = 1000};
 
 int64_t Evaluate(const std::string& text, const GridShape& shape = kShape) {
   const StatusOr<GridExpression> expression = GridExpression::Parse(text);
@@ -31,6 +31,7 @@ TEST(GridExpressionTest, HasVariablesAndArithmetic) {
   EXPECT_EQ(Evaluate("T"), 70);
   EXPECT_EQ(Evaluate("S"), 3);
   EXPECT_EQ(Evaluate("R"), 2);
+  EXPECT_EQ(Evaluate("A"), 1);
   EXPECT_EQ(Evaluate("L"), 40);
   EXPECT_EQ(Evaluate("C"), 1000);
   EXPECT_EQ(Evaluate("T+S*R"), 76);
@@ -63,7 +64,7 @@ TEST(GridExpressionTest, SaturatesInsteadOfOverflowing) {
 }
 
 TEST(GridExpressionTest, SaysWhatIsWrong) {
-  EXPECT_THAT(Error(""), HasSubstr("position 0, expected T, S, R, L, C, ceil, '(' or a number"));
+  EXPECT_THAT(Error(""), HasSubstr("position 0, expected T, S, R, A, L, C, ceil, '(' or a number"));
   EXPECT_THAT(Error("T+"), HasSubstr("position 2"));
   EXPECT_THAT(Error("X"), HasSubstr("has 'X' at position 0"));
   EXPECT_THAT(Error("T T"), HasSubstr("has 'T' at position 2, expected the end"));

@@ -31,6 +31,21 @@ void SetSegment(PlanT& plan, size_t weight, uint64_t offset, uint64_t size) {
   *plan.weights[weight]->segment = Segment(offset, size, plan.weights[weight]->segment->checksum());
 }
 
+/// A place for samples that no dispatch writes.
+void AddSamples(PlanT& plan) {
+  auto buffer = std::make_unique<schema::BufferT>();
+  buffer->name = "samples";
+  buffer->dtype = schema::DType::I32;
+  buffer->space = schema::Space::Row;
+  buffer->columns = 16;
+  buffer->row_bytes = 64;
+  buffer->offset_bytes = plan.program->row_arena_bytes;
+  plan.program->row_arena_bytes += 64;
+  plan.program->row_bytes_without_reuse += 64;
+  plan.program->samples = static_cast<int32_t>(plan.program->buffers.size());
+  plan.program->buffers.push_back(std::move(buffer));
+}
+
 schema::DispatchT& Find(PlanT& plan, const std::string& kernel) {
   for (auto& dispatch : plan.program->dispatches) {
     if (plan.program->kernels[dispatch->kernel]->name == kernel) {
@@ -141,6 +156,11 @@ const Mutation kMutations[] = {
      "'hidden' is zeroed, which target 'cpu' has no memory for"},
     {"logits_index", [](PlanT& p) { p.program->logits = 1000; }, "program.logits is 1000"},
     {"logits_space", [](PlanT& p) { p.program->logits = 0; }, "names buffer 'hidden'"},
+    {"samples_index", [](PlanT& p) { p.program->samples = 1000; }, "program.samples is 1000"},
+    {"samples_index_negative", [](PlanT& p) { p.program->samples = -2; }, "program.samples is -2"},
+    {"samples_type", [](PlanT& p) { p.program->samples = static_cast<int32_t>(p.program->logits); },
+     "program.samples names buffer 'logits' of f32 Row 40 columns in rows of 192 bytes, expected i32 [R, 16]"},
+    {"samples_unwritten", AddSamples, "'samples', which does not hold data at the end of the program"},
 
     {"dispatch_kernel", [](PlanT& p) { p.program->dispatches[0]->kernel = 99; }, "dispatches[0] names kernel 99"},
     {"dispatch_layer", [](PlanT& p) { p.program->dispatches[0]->layer = 2; }, "belongs to layer 2"},
