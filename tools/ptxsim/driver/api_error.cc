@@ -154,6 +154,13 @@ CUresult CUDAAPI cuGetErrorName(CUresult code, const char** name) { return Descr
 
 CUresult CUDAAPI cuGetErrorString(CUresult code, const char** text) { return Describe(code, &Code::text, text); }
 
+// There are no tables that only NVIDIA's libraries know. NVRTC asks for one where a driver is loaded, and does not
+// survive one without this function.
+CUresult CUDAAPI cuGetExportTable(const void** table, const CUuuid*) {
+  *table = nullptr;
+  return CUDA_ERROR_NOT_FOUND;
+}
+
 // There is no profiler to start; a program that asks for one runs on.
 CUresult CUDAAPI cuProfilerStart() {
   return InContext([](Driver&, ContextState&) { return CUDA_SUCCESS; });

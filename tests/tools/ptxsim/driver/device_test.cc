@@ -178,5 +178,12 @@ TEST(DeviceTest, CodesHaveNamesAndTexts) {
   EXPECT_EQ(text, nullptr);
 }
 
+TEST(DeviceTest, HasNoExportTables) {
+  const void* table = &table;
+  const CUuuid any = {};
+  EXPECT_EQ(CU(cuGetExportTable)(&table, &any), CUDA_ERROR_NOT_FOUND);
+  EXPECT_EQ(table, nullptr);
+}
+
 }  // namespace
 }  // namespace nemotron::ptxsim
