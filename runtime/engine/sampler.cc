@@ -143,7 +143,7 @@ SampleEntry Sampler::NextEntry() {
   SampleEntry entry = {};
   if (options_.temperature > 0) {
     entry.scale = static_cast<float>(std::clamp<double>(
-        kLog2E / options_.temperature, std::numeric_limits<float>::min(), std::numeric_limits<float>::max()));
+        kScale / options_.temperature, std::numeric_limits<float>::min(), std::numeric_limits<float>::max()));
   }
   entry.top_k = static_cast<int>(std::min<int64_t>(options_.top_k, std::numeric_limits<int>::max()));
   if (options_.top_p < 1) {
@@ -208,7 +208,7 @@ SampledToken Sampler::Sample(std::span<const float> logits, std::span<const int3
   row.logit = logits[static_cast<size_t>(row.token)];
   row.maximum = Usable(logits[static_cast<size_t>(GreedyToken(logits))]);
   for (const float logit : logits) {
-    row.sum += Weight(Distance(logit, row.maximum, kLog2E));
+    row.sum += Weight(Distance(logit, row.maximum, kScale));
   }
   SampledToken result = TokenOf(row);
   if (options_.num_logprobs > 0) {

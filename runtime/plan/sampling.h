@@ -32,13 +32,14 @@ using Amount = unsigned long long;
 constexpr int kWeightBits = 39;
 constexpr int kDistanceBits = 24;                                      // of a halving
 constexpr int kImpossible = 1 + ((kWeightBits + 1) << kDistanceBits);  // so far that the weight is 0
-constexpr float kLog2E = 1.4426950408889634f;                          // halvings of a logit at temperature 1
+/// How far a logit goes at temperature 1: log2(e) halvings.
+constexpr float kScale = 1.4426950408889634f * (1 << kDistanceBits);
 
-/// `scale` is kLog2E / temperature. A logit that is no number is impossible; `maximum` is the largest that is one.
+/// `scale` is kScale / temperature. A logit that is no number is impossible; `maximum` is the largest that is one.
 NEMOTRON_HOST_DEVICE inline int Distance(float logit, float maximum, float scale) {
   constexpr float kMost = kImpossible - 1;
   // No sum of a product, which compilers may round once or twice; and no branch.
-  const float steps = (maximum - logit) * scale * (1 << kDistanceBits);
+  const float steps = (maximum - logit) * scale;
   const int distance = 1 + static_cast<int>(steps < kMost ? steps : kMost);
   return logit == maximum ? 0 : distance;
 }

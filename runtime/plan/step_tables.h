@@ -16,7 +16,7 @@ struct SequenceEntry {
 
 /// How the token of a row is drawn, in a step that asks for tokens instead of logits (sampling.h).
 struct SampleEntry {
-  float scale;                    ///< log2(e) / temperature; 0: greedy, the lowest id of the largest logit
+  float scale;                    ///< kScale / temperature; 0: greedy, the lowest id of the largest logit
   int top_k;                      ///< 0: all
   unsigned long long top_p;       ///< times 2^64; 0: all
   unsigned long long min_weight;  ///< a token's weight is at least this

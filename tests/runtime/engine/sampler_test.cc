@@ -181,13 +181,13 @@ TEST(SamplerTest, DrawsWhatSortingDoes) {
 
 TEST(SamplerTest, EntriesForADeviceSayWhatOptionsDo) {
   const SampleEntry all = Sampler({.seed = 0}).NextEntry();
-  EXPECT_EQ(all.scale, kLog2E);
+  EXPECT_EQ(all.scale, kScale);
   EXPECT_EQ(all.top_k, 0);
   EXPECT_EQ(all.top_p, 0);
   EXPECT_EQ(all.min_weight, 0);
   EXPECT_EQ(all.random, 0xe220a8397b1dcdaf);
   const SampleEntry some = Sampler({.temperature = 0.5, .top_k = 40, .top_p = 0.75, .min_p = 0.5}).NextEntry();
-  EXPECT_EQ(some.scale, 2 * kLog2E);
+  EXPECT_EQ(some.scale, 2 * kScale);
   EXPECT_EQ(some.top_k, 40);
   EXPECT_EQ(some.top_p, 0xC000000000000000);
   EXPECT_EQ(some.min_weight, uint64_t{1} << (kWeightBits - 1));

@@ -33,18 +33,18 @@ TEST(WeightTest, IsThePowerOfTwoAndFallsWithEachStep) {
 }
 
 TEST(DistanceTest, IsOfHalvingsBelowTheMaximum) {
-  EXPECT_EQ(Distance(3, 3, kLog2E), 0);
-  EXPECT_NEAR(Distance(3 - std::log(2.0f), 3, kLog2E), kHalving, 8);  // a logit has a step of 2^-22
-  EXPECT_NEAR(Distance(3 - std::log(2.0f), 3, kLog2E / 4), kHalving / 4, 4);
-  EXPECT_EQ(Distance(std::nextafter(1.0f, 0.0f), 1, kLog2E / 1024), 1);  // never as likely as the maximum
-  EXPECT_EQ(Distance(-0.0f, 0.0f, kLog2E), 0);
+  EXPECT_EQ(Distance(3, 3, kScale), 0);
+  EXPECT_NEAR(Distance(3 - std::log(2.0f), 3, kScale), kHalving, 8);  // a logit has a step of 2^-22
+  EXPECT_NEAR(Distance(3 - std::log(2.0f), 3, kScale / 4), kHalving / 4, 4);
+  EXPECT_EQ(Distance(std::nextafter(1.0f, 0.0f), 1, kScale / 1024), 1);  // never as likely as the maximum
+  EXPECT_EQ(Distance(-0.0f, 0.0f, kScale), 0);
 }
 
 TEST(DistanceTest, TakesInfinitiesAndNaN) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity(), kMax = std::numeric_limits<float>::max();
   for (const float logit : {-kInfinity, -kMax, -1000.0f, std::nanf("")}) {
-    EXPECT_EQ(Distance(logit, 1, kLog2E), kImpossible);
-    EXPECT_EQ(Distance(logit, kInfinity, kLog2E), kImpossible);
+    EXPECT_EQ(Distance(logit, 1, kScale), kImpossible);
+    EXPECT_EQ(Distance(logit, kInfinity, kScale), kImpossible);
     EXPECT_EQ(Distance(logit, 1, kMax), kImpossible);
   }
   EXPECT_EQ(Distance(kInfinity, kInfinity, kMax), 0);
