@@ -15,7 +15,8 @@ struct BufferLife {
   int64_t bytes; ///< of a row
   size_t index;  ///< among the buffers of the program
   int64_t first; ///< the first dispatch that uses it
-  int64_t last;  ///< the last one; of what the program returns the number of dispatches. Before `first` if no dispatch uses it
+  int64_t last;  ///< the last one; of what the program returns the number of dispatches. Before `first` if no dispatch
+                 ///< uses it
 
   bool isUsed() const { return first <= last; }
   bool meets(const BufferLife &other) const {

@@ -16,8 +16,8 @@ namespace nemotron::runtime::cuda {
 /// they run.
 ///
 /// What a step launches depends on its shape alone, so there is a graph for each number of sequences and rows, sampled
-/// or not, and for each doubling of the context: grids that grow with the context are those of the longest that the graph serves, and
-/// blocks without keys end at once.
+/// or not, and for each doubling of the context: grids that grow with the context are those of the longest that the
+/// graph serves, and blocks without keys end at once.
 class StepGraphs {
  public:
   /// `max_context`: no graph serves longer ones, and scratch memory is there up to it.

@@ -49,6 +49,9 @@ struct GenerationResult {
 /// Feeds `prompt` to `sequence` (which may already hold tokens) and generates. The last generated token is not fed
 /// back, so a caller who continues passes it in front of the next prompt; `Engine::Tokens` says what the sequence has
 /// taken in.
+///
+/// Tokens are drawn on the device if it can (`Engine::can_sample`) and a token depends on its row of logits alone: with
+/// a repetition penalty or num_logprobs the logits are copied and the host draws. The tokens are the same.
 StatusOr<GenerationResult> Generate(Engine& engine, SequenceId sequence, std::span<const int32_t> prompt,
                                     const GenerationOptions& options);
 
