@@ -168,7 +168,7 @@ class SampleOfRowsTest : public SampleTest {
           "",
           fmt::format("%y = nemotron.add %x, %x : tensor<?x{}xf32>", kColumns),
           0,
-          TableOfRows(Rows())});
+          /*entries=*/{}, TableOfRows(Rows())});
     tokens_.resize(Rows().size());
     std::iota(tokens_.begin(), tokens_.end(), 0);
   }
