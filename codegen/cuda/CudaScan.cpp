@@ -19,7 +19,7 @@ static constexpr int64_t kColumns = 32;
 static constexpr int64_t kMaxStateSize = 256;
 
 /// The most floats of a group that a thread is to keep when a block of the scan normalizes it (kernels/scan_norm.cuh).
-/// Values and gates are in registers at once: twice 32, half of what the scan has free then.
+/// Values, gates and gains are in registers at once: 96 of the 255 there are.
 static constexpr int64_t kNormFloats = 32;
 
 /// Bytes of ScanShared (kernels/scan_chunk.cuh); Scan checks it.

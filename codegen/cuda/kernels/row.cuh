@@ -67,6 +67,7 @@ template <class Shape>
 __device__ void NormalizeGated(Row<Shape>& row, const float* gate, const float* weight, float eps, float* scratch) {
   Row<Shape> gates, gains;
   gates.Load(gate);
+  gains.Load(weight);  // before the barrier, so that it takes no time of its own
   float squares = 0;
   row.ForEachWith(gates, [&](float& x, float z) {
     x *= Silu(z);
@@ -74,6 +75,5 @@ __device__ void NormalizeGated(Row<Shape>& row, const float* gate, const float* 
   });
   squares = BlockReduce<Sum, Shape::kThreads>(squares, scratch);
   const float factor = 1.0f / sqrtf(squares / Shape::kColumns + eps);
-  gains.Load(weight);
   row.ForEachWith(gains, [&](float& x, float gain) { x = x * factor * gain; });
 }

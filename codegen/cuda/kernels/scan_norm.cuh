@@ -14,17 +14,18 @@ struct NormShape {
 };
 
 /// Whether this block is the last of the group's to come here. Then what the others wrote to global memory before they
-/// came lies behind it: one thread's fences around the atomic order them (PTX ISA, section 8.10), and barriers pass it
-/// on to the rest of the block. `counter` is zero when a step begins.
+/// came lies behind it: the atomic of one thread releases and acquires (PTX ISA, section 8.8), and barriers carry that
+/// to and from the rest of its block. As atomicAdd between two __threadfence() would, but these are sequentially
+/// consistent, two fences of machine code and slower ones. `counter` is zero when a step begins.
 template <class Config>
 __device__ bool IsLastOfGroup(int* counter) {
   constexpr int kBlocks = ScanShape<Config>::kHeadsOfGroup * ScanShape<Config>::kParts;
   __shared__ bool is_last;
   __syncthreads();
   if (threadIdx.x == 0) {
-    __threadfence();
-    is_last = atomicAdd(counter, 1) == kBlocks - 1;
-    __threadfence();
+    int num_before;
+    asm volatile("atom.acq_rel.gpu.global.add.s32 %0, [%1], 1;" : "=r"(num_before) : "l"(counter) : "memory");
+    is_last = num_before == kBlocks - 1;
   }
   __syncthreads();
   return is_last;

@@ -24,6 +24,8 @@ namespace nemotron::ptxsim {
 ///                bar.sync
 ///   all threads  read y          ordered, for the acquisition lies behind them
 ///
+/// `atom.acq_rel` is an atomic with both fences, `.release` and `.acquire` with one.
+///
 /// Not modelled: order by loads and stores that acquire and release, or by barriers that wait for a flag (blocks run
 /// one after another), and a store to `a` does not end what was left there.
 
