@@ -10,7 +10,13 @@ bool RaceRecord::IsOrderedBefore(const Accessor& accessor) const {
   if (time() == kMaxTime || accessor.now == kMaxTime) {
     return true;
   }
-  return time() <= (many_warps() ? accessor.least_known : accessor.known[warp()]);
+  if (many_warps()) {
+    return time() <= accessor.least_known;
+  }
+  if (warp() == accessor.warp) {
+    return time() <= accessor.known_of_own;
+  }
+  return time() <= accessor.known[warp()];
 }
 
 bool RaceRecord::ConflictsWithOverlap(const Accessor& accessor, uint32_t bytes, bool blocks_race) const {
@@ -30,20 +36,28 @@ bool RaceRecord::ConflictsWithOverlap(const Accessor& accessor, uint32_t bytes, 
   if (many_warps()) {
     return covers_all && time() > accessor.most_known_of_others;
   }
-  const bool may_be_own = warp() == accessor.warp && (many_lanes() ? !covers_all : lane() == accessor.lane);
-  return !may_be_own && time() > accessor.known[warp()];
+  if (warp() != accessor.warp) {
+    return time() > accessor.known[warp()];
+  }
+  return time() > accessor.known_of_own && (many_lanes() ? covers_all : lane() != accessor.lane);
+}
+
+/// Apart from Merged, which is called for most accesses and so calls nothing.
+[[gnu::noinline]] RaceRecord RaceRecord::MergedWithOtherBlock(RaceRecord own, const Accessor& accessor) const {
+  return accessor.order->IsBehind(*this, accessor) ? own
+                                                   : RaceRecord(bits_ | (own.bits_ & kBytesAndStrength) | kManyBlocks);
 }
 
 RaceRecord RaceRecord::Merged(RaceRecord own, const Accessor& accessor, bool blocks_race) const {
   if (block() != accessor.block && !blocks_race) {
     return own;
   }
-  const uint64_t merged = bits_ | (own.bits_ & (uint64_t{31} << 54));  // bytes and strength of both
+  const uint64_t merged = bits_ | (own.bits_ & kBytesAndStrength);
   if (many_blocks()) {
     return RaceRecord(merged);
   }
   if (block() != accessor.block) {
-    return accessor.order->IsBehind(*this, accessor) ? own : RaceRecord(merged | kManyBlocks);
+    return MergedWithOtherBlock(own, accessor);
   }
   if (IsOrderedBefore(accessor)) {
     return own;

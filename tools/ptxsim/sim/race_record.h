@@ -32,6 +32,7 @@ struct Accessor {
   uint32_t block = 0;  ///< linear, modulo 2^20 - 1, plus 1
   uint32_t warp = 0, lane = 0;
   uint32_t now = 1;
+  uint32_t known_of_own = 0;          ///< known[warp], of which most records are
   bool strong = false;                ///< an atomic, or a volatile, relaxed, acquire or release access
   const uint32_t* known = nullptr;    ///< of each warp of the block
   uint32_t least_known = 0;           ///< over all warps of the block
@@ -82,11 +83,13 @@ class RaceRecord {
   bool many_blocks() const { return bits_ >> 61 & 1; }
 
  private:
+  static constexpr uint64_t kBytesAndStrength = uint64_t{31} << 54;
   static constexpr uint64_t kManyLanes = uint64_t{1} << 59, kManyWarps = uint64_t{1} << 60,
                             kManyBlocks = uint64_t{1} << 61;
 
   bool ConflictsWithOverlap(const Accessor& accessor, uint32_t bytes, bool blocks_race) const;
   RaceRecord Merged(RaceRecord own, const Accessor& accessor, bool blocks_race) const;
+  RaceRecord MergedWithOtherBlock(RaceRecord own, const Accessor& accessor) const;
   bool IsOrderedBefore(const Accessor& accessor) const;
 
   uint64_t bits_ = 0;

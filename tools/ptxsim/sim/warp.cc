@@ -274,7 +274,7 @@ void Warp::Acquire(uint32_t lanes) {
 
 void Warp::UpdateKnowledge() {
   uint32_t* known = block_.known(index_);
-  known[index_] = accessor_.now - 1;
+  known[index_] = accessor_.known_of_own = accessor_.now - 1;
   accessor_.least_known = accessor_.now;
   accessor_.most_known_of_others = 0;
   for (uint32_t warp = 0; warp < block_.num_warps(); ++warp) {
