@@ -1,5 +1,5 @@
 // RUN: nemotron-opt %s -convert-nemotron-to-plan=target=cuda | FileCheck %s
-// RUN: nemotron-opt %s -convert-nemotron-to-plan=target=cuda -plan-narrow-buffers -plan-specialize-kernels -plan-memory -verify-plan | FileCheck %s --check-prefix=KERNELS
+// RUN: nemotron-opt %s -convert-nemotron-to-plan=target=cuda -plan-fuse-dispatches -plan-retype-buffers -plan-specialize-kernels -plan-memory -verify-plan | FileCheck %s --check-prefix=KERNELS
 
 // Behind the logits a kernel draws tokens from them, for steps that ask for tokens: a grid of A blocks, 0 in all others.
 nemotron.weight @head : tensor<512x64xbf16> from "h"

@@ -97,7 +97,7 @@ __device__ void Matmul(const typename Config::Input* input, const float* input_s
     return row < num_rows ? row : kRepeats ? num_rows - 1 : -1;
   });
   WarpSums<Config, Tile> sums;
-  StreamSlabs<Tile, Shape::kStageBytes>(
+  StreamSlabs<Tile, Shape::kStageBytes, sums.kUnrolled>(
       shared, Shape::kNumSlabs, [&](char* stage, int slab) { copies.Fetch(stage, slab); },
       [&](const char* stage, int slab) { sums.Multiply(stage, stage + Shape::kWeightBytes, slab); });
   StoreSums(sums, epilogue, first_row, num_rows, first_band, [&](int row) {

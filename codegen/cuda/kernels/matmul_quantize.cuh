@@ -136,7 +136,7 @@ __device__ void MatmulQuantizing(const float* input, const float* maxima, const 
   Quantizer quantizer(operands, num_rows);
   typename Quantizer::Copies copies(weight, input, num_bands, [&](int row) { return row < num_rows ? row : -1; });
   WarpSums<Config, Tile> sums;
-  StreamSlabs<Tile, Quantizer::Raw::kStageBytes>(
+  StreamSlabs<Tile, Quantizer::Raw::kStageBytes, sums.kUnrolled>(
       shared, Shape::kNumSlabs, [&](char* stage, int slab) { copies.Fetch(stage, slab); },
       [&](const char* stage, int slab) {
         if (slab == 0) {

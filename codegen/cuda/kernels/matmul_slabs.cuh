@@ -157,7 +157,8 @@ class SlabCopies {
 };
 
 /// Runs slabs 0 to `num_slabs` - 1 through the ring: fetch(stage, slab) asks for one, multiply(stage, slab) has it.
-template <class Tile, int kStageBytes, class Fetch, class Multiply>
+/// kUnrolled slabs a turn of the loop.
+template <class Tile, int kStageBytes, int kUnrolled, class Fetch, class Multiply>
 __device__ void StreamSlabs(char* ring, int num_slabs, Fetch fetch, Multiply multiply) {
 #pragma unroll
   for (int slab = 0; slab < Tile::kStages - 1; ++slab) {
@@ -168,7 +169,7 @@ __device__ void StreamSlabs(char* ring, int num_slabs, Fetch fetch, Multiply mul
   }
   constexpr int kLast = (Tile::kStages - 1) * kStageBytes;
   int read = 0, written = kLast;  // stages, in bytes
-#pragma unroll 2
+#pragma unroll kUnrolled
   for (int slab = 0; slab < num_slabs; ++slab) {
     WaitForCopies<Tile::kStages - 2>();
     __syncthreads();  // the slab is there for all, and the one before was read by all
@@ -298,6 +299,8 @@ struct WarpSums {
   using Shape = MatmulShape<Product, Tile>;
   static constexpr bool kCutsChain = sizeof(typename Product::Input) == 1;
   static constexpr int kChainTiles = 8;  // of E4M3, then the chain goes to F32 registers
+  /// For StreamSlabs: so that a turn of the loop knows where it cuts.
+  static constexpr int kUnrolled = kCutsChain && Tile::kSlabTiles < kChainTiles ? kChainTiles / Tile::kSlabTiles : 1;
 
   /// Multiplies slab `slab`: `weights` and `rows` of a stage. `row_tiles`, at most kRowTiles, are those with rows in
   /// them.

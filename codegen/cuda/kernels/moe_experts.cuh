@@ -226,7 +226,7 @@ __device__ void UpFewTokens(const typename Config::Input* input, const int* indi
     return pick < 0 ? -1 : InputRow<Config>(pick);
   });
   WarpSums<Product, Tile> sums;
-  StreamSlabs<Tile, Shape::kStageBytes>(
+  StreamSlabs<Tile, Shape::kStageBytes, sums.kUnrolled>(
       shared, Shape::kNumSlabs, [&](char* stage, int slab) { copies.Fetch(stage, slab); },
       [&](const char* stage, int slab) { sums.Multiply(stage, stage + Shape::kWeightBytes, slab); });
   auto* hidden = reinterpret_cast<typename Config::Hidden*>(scratch + int64{step.num_tokens} * Config::kHiddenOffset);
@@ -260,7 +260,7 @@ __device__ void DownFewTokens(const int* indices, const float* weights, float* o
   SlabCopies<Product, Tile> copies = copies_of(0);
   float totals[Tile::kBands * Tile::kRowTiles * 4] = {};
   WarpSums<Product, Tile> sums;
-  StreamSlabs<Tile, Shape::kStageBytes>(
+  StreamSlabs<Tile, Shape::kStageBytes, sums.kUnrolled>(
       shared, num_picked * Shape::kNumSlabs,
       [&](char* stage, int slab) {
         if (slab > 0 && slab % Shape::kNumSlabs == 0) {
@@ -376,7 +376,7 @@ __device__ void MultiplyPicks(const ExpertMatrices<Product>& matrices, Output* o
   SlabCopies<Product, Tile> copies(bands, matrices.input, Shape::kNumBands - first_band,
                                    [&](int row) { return picks[row] < 0 ? -1 : row_of(picks[row]); });
   WarpSums<Product, Tile> sums;
-  StreamSlabs<Tile, Shape::kStageBytes>(
+  StreamSlabs<Tile, Shape::kStageBytes, sums.kUnrolled>(
       shared, Shape::kNumSlabs, [&](char* stage, int slab) { copies.Fetch(stage, slab); },
       [&](const char* stage, int slab) {
         sums.Multiply(stage, stage + Shape::kWeightBytes, slab, row_tiles - first_row_tile);
