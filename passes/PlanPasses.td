@@ -29,8 +29,8 @@ def PlanFuseDispatchesPass : Pass<"plan-fuse-dispatches", "::mlir::ModuleOp"> {
   let summary = "Carry out several dispatches by one kernel of the target";
   let description = [{
     What ops may be fused for every target is done before they become dispatches; here is what only the kernels of the target in
-    `plan.target` can do. For `cuda` a product adds the residual of the norm behind it, stores codes whose scale is known, and makes codes of
-    what it reads; for `cpu` there is nothing. Results stay the same.
+    `plan.target` can do. For `cuda` a scan convolves what it reads, and a product adds the residual of the norm behind it, stores codes whose
+    scale is known, and makes codes of what it reads; for `cpu` there is nothing. Results stay the same.
 
       plan.dispatch "cuda.linear" ins(input = %x) outs(output = %d)     ->   plan.dispatch "cuda.linear" ins(input = %x, residual = %r)
       plan.dispatch "cuda.add_rms_norm"                                        outs(output = %s)

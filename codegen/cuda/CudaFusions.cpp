@@ -2,6 +2,7 @@
 //
 // What kernels for GPUs do beside their own work, as it saves a launch or a way through memory:
 //
+//   convolution, scan       the scan convolves what it reads
 //   product, add_*_norm     the product adds the residual to its output, the norm reads the sum
 //   product, quantize       the product stores codes, where their scale is known beforehand
 //   op, quantize, product   the product quantizes its input as it reads it; the maxima of rows are gathered by what
@@ -12,6 +13,7 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/cuda/CudaTarget.h"
 
+#include "codegen/cuda/CudaKernels.h"
 #include "dialects/Plan/IR/Plan.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/STLExtras.h"
@@ -27,7 +29,8 @@ namespace {
 class Parts {
 public:
   explicit Parts(DispatchOp dispatch)
-      : kernel(dispatch.getKernel().str()), parameters(dispatch.getParameters()), dispatch(dispatch) {
+      : kernel(dispatch.getKernel().str()), weights(dispatch.getWeights()), states(dispatch.getStates()),
+        parameters(dispatch.getParameters()), dispatch(dispatch) {
     append(inputs, dispatch.getInputNames(), dispatch.getInputs());
     append(outputs, dispatch.getOutputNames(), dispatch.getOutputs());
   }
@@ -55,7 +58,8 @@ public:
     SmallVector<Value> inputValues(llvm::make_second_range(inputs)), outputValues(llvm::make_second_range(outputs));
     auto made = builder.create<DispatchOp>(dispatch.getLoc(), builder.getStringAttr(kernel), inputValues, outputValues,
                                            builder.getStrArrayAttr(inputNames), builder.getStrArrayAttr(outputNames),
-                                           dispatch.getWeights(), dispatch.getStates(),
+                                           weights.getDictionary(builder.getContext()),
+                                           states.getDictionary(builder.getContext()),
                                            parameters.getDictionary(builder.getContext()), dispatch.getLayerAttr());
     dispatch->erase();
     return made;
@@ -63,7 +67,7 @@ public:
 
   std::string kernel;
   Arguments inputs, outputs;
-  NamedAttrList parameters;
+  NamedAttrList weights, states, parameters;
 
 private:
   static void append(Arguments &to, ArrayAttr names, ValueRange values) {
@@ -161,6 +165,55 @@ void fuseResidual(DispatchOp norm) {
   delta.getDefiningOp()->erase();
 }
 
+/// A scan convolves what it reads. x, b and c are columns of a convolution that nobody else reads.
+void fuseConvolution(DispatchOp scan) {
+  Parts scans(scan);
+  Value convolved;
+  SmallVector<std::pair<StringRef, int64_t>, 3> columns;
+  for (StringRef name : {"x", "b", "c"}) {
+    auto view = Parts::find(scans.inputs, name).getDefiningOp<ViewOp>();
+    if (!view || !view->hasOneUse() || (convolved && view.getBuffer() != convolved)) {
+      return;
+    }
+    convolved = view.getBuffer();
+    columns.emplace_back(name, view.getColumn());
+  }
+  DispatchOp convolution;
+  for (Operation *user : convolved.getUsers()) {
+    if (auto dispatch = dyn_cast<DispatchOp>(user); dispatch && dispatch.getKernel() == "cuda.causal_conv1d") {
+      convolution = dispatch;
+    }
+  }
+  // Its uses are the three views and the convolution. Blocks of a group are counted in decode.
+  if (!convolution || !convolved.getDefiningOp<BufferOp>() || !llvm::hasNItems(convolved.getUses(), 4) ||
+      !Parts::find(scans.outputs, "counters")) {
+    return;
+  }
+  Parts convolves(convolution);
+  auto symbol = cast<FlatSymbolRefAttr>(convolves.weights.get("weight"));
+  auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(convolution, symbol);
+  if (!hasConvKernel(cast<RankedTensorType>(weight.getType()).getDimSize(0))) {
+    return;
+  }
+  SmallVector<Operation *> views;
+  for (auto [name, column] : columns) {
+    views.push_back(Parts::find(scans.inputs, name).getDefiningOp());
+    Parts::erase(scans.inputs, name);
+    scans.parameters.set((name + "_column").str(), Builder(scan.getContext()).getI64IntegerAttr(column));
+  }
+  scans.inputs.emplace_back("conv_input", Parts::find(convolves.inputs, "input"));
+  scans.weights.set("conv_weight", symbol);
+  if (Attribute bias = convolves.weights.get("bias")) {
+    scans.weights.set("conv_bias", bias);
+  }
+  scans.states.set("conv", convolves.states.get("conv"));
+  scans.parameters.set("conv_activation", convolves.parameters.get("activation"));
+  scans.replaceDispatch();
+  convolution->erase();
+  llvm::for_each(views, [](Operation *view) { view->erase(); });
+  convolved.getDefiningOp()->erase();
+}
+
 /// The activation function of a quantize, taken over by the product that makes its input. False if there is no such.
 bool moveActivation(const Parts &quantize, DispatchOp writer, Parts &writes) {
   Attribute activation = quantize.parameters.get("activation");
@@ -235,14 +288,17 @@ void fuseQuantize(DispatchOp quantize) {
 
 void CudaTarget::fuse(ProgramOp program) const {
   // Products are replaced where they stand; what they are found by is not.
-  SmallVector<DispatchOp> quantizes, norms;
+  SmallVector<DispatchOp> quantizes, norms, scans;
   for (auto dispatch : program.getBody().getOps<DispatchOp>()) {
     if (dispatch.getKernel() == "cuda.quantize") {
       quantizes.push_back(dispatch);
     } else if (dispatch.getKernel().starts_with("cuda.add_") && dispatch.getKernel().contains("_norm")) {
       norms.push_back(dispatch);
+    } else if (dispatch.getKernel() == "cuda.ssm_scan_gated_norm") {
+      scans.push_back(dispatch);
     }
   }
+  llvm::for_each(scans, fuseConvolution);
   llvm::for_each(quantizes, fuseQuantize);
   llvm::for_each(norms, fuseResidual);
 }

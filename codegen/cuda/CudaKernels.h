@@ -15,6 +15,21 @@ bool multipliesE4M3(mlir::Operation *op);
 
 mlir::FailureOr<plan::KernelSpec> specializeMatmul(plan::DispatchOp dispatch); ///< linear, scaled_matmul
 mlir::FailureOr<plan::KernelSpec> specializeAttention(plan::DispatchOp dispatch);
+/// Whether a convolution with this window fits the registers of kernels/conv.cuh.
+bool hasConvKernel(int64_t window);
+
+/// How blocks of a convolution are cut, for this dispatch or another that convolves.
+struct ConvTile {
+  /// `alignments` of its input and output, in elements.
+  ConvTile(int64_t channels, llvm::ArrayRef<int64_t> alignments);
+  /// Members of the Config of kernels/conv.cuh.
+  std::string members(int64_t channels, int64_t window, bool hasBias, llvm::StringRef activation, int64_t inputStride,
+                      int64_t outputStride) const;
+  std::string runGrid() const; ///< y of ConvolveRun
+  int64_t vector = 4, threads;
+  std::string blocks; ///< x of all grids
+};
+
 mlir::FailureOr<plan::KernelSpec> specializeConv(plan::DispatchOp dispatch); ///< causal_conv1d
 mlir::FailureOr<plan::KernelSpec> specializeScan(plan::DispatchOp dispatch); ///< ssm_scan, ssm_scan_gated_norm
 mlir::FailureOr<plan::KernelSpec> specializeSample(plan::DispatchOp dispatch);

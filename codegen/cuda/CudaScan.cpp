@@ -44,11 +44,38 @@ bool scanNormalizes(int64_t groupWidth, int64_t stateSize) {
   return groupWidth <= kNormFloats * 32 * scanWarps(stateSize);
 }
 
+/// Launches of the convolution in front of a scan, for other steps than decode, and what decode knows of it
+/// (kernels/scan_conv.cuh). x, b and c become those that it leaves in scratch memory.
+static void addConvolution(KernelText &text, BufferShape &x, BufferShape &b, BufferShape &c) {
+  BufferShape input = text.shape("conv_input");
+  const int64_t channels = input.columns, stride = llvm::alignTo(channels, 4);
+  const ConvTile tile(channels, {input.alignment, stride});
+  text.declaration("struct ConvConfig {\n" +
+                   tile.members(channels, text.weightType("conv_weight").getDimSize(0), text.hasWeight("conv_bias"),
+                                text.string("conv_activation"), input.stride, stride) +
+                   "};");
+  text.member("using Conv = ConvConfig;");
+  for (auto [shape, name, constant] : {std::tuple(&x, "x_column", "kXColumn"), std::tuple(&b, "b_column", "kBColumn"),
+                                       std::tuple(&c, "c_column", "kCColumn")}) {
+    const int64_t column = text.integer(name);
+    text.constant(constant, column);
+    *shape = {input.element, 0, stride, std::gcd<int64_t>(column, stride), input.isRowSpace};
+  }
+  text.launch("causal_conv1d_run", "ConvolveRunToScratch<ConvConfig>", {tile.blocks, tile.runGrid()}, tile.threads, 0,
+              {"input conv_input", "scratch", "weight conv_weight", "weight conv_bias", "state conv", "step"});
+  text.launch("causal_conv1d_keep", "KeepInputs<ConvConfig>", {tile.blocks, "L<=1 ? 0 : S"}, tile.threads, 0,
+              {"input conv_input", "state conv", "step"});
+}
+
 FailureOr<KernelSpec> specializeScan(DispatchOp dispatch) {
   KernelText text(dispatch, "scan");
   const bool isGated = dispatch.getKernel() == "cuda.ssm_scan_gated_norm";
   BufferShape x = text.shape("x"), b = text.shape("b"), c = text.shape("c"), dt = text.shape("dt");
   BufferShape gate = text.shape("gate"), output = text.shape("output"), maximum = text.shape("maximum");
+  const bool convolves = text.hasWeight("conv_weight");
+  if (convolves) {
+    addConvolution(text, x, b, c);
+  }
   for (const BufferShape *input : {&x, &b, &c, &dt, &gate}) {
     if (input->element && !input->element.isF32()) {
       return dispatch.emitOpError() << "scans " << input->element
@@ -88,25 +115,46 @@ FailureOr<KernelSpec> specializeScan(DispatchOp dispatch) {
   text.constant("kKeepThreads", 128).constant("kSharedBytes", sharedBytes(warps));
   text.constant("kGathersMaximum", !!maximum.element).constant("kGatheredStride", maximum.stride);
   text.constant("kInPlace", isInPlace).constant("kNormalizes", normalizes);
+  text.constant("kConvolves", convolves).constant("kConvolvedBytes", convolves ? 4 * x.stride : 0);
+  const int64_t scratchBytes = (convolves ? 4 * x.stride : 0) + (isInPlace ? 0 : 4 * yStride);
   StringRef scratch; // nothing, which is passed as nullptr
-  if (!isInPlace) {
+  if (scratchBytes > 0) {
     scratch = "scratch";
-    text.scratch("T*" + Twine(4 * yStride));
+    text.scratch("T*" + Twine(scratchBytes));
   }
 
   text.launch("ssm_scan", "Scan<Config>", {std::to_string(heads * parts), "S"}, warps * 32, sharedBytes(warps),
-              {"input x", "input b", "input c", "input dt", scratch, "output output", "weight a_log", "weight dt_bias",
-               "weight d", "state ssm", "state recent", "parameter dt_min", "parameter dt_max", "input gate",
-               "weight weight", "output counters", "output maximum", "step"});
-  text.launch(
-      "ssm_scan_keep", "ScanKeep<Config>", {std::to_string(groups), "L<=1 ? 0 : S"}, 128, 0,
-      {"input b", "input dt", "weight dt_bias", "state recent", "parameter dt_min", "parameter dt_max", "step"});
+              {"input x",
+               "input b",
+               "input c",
+               "input dt",
+               "input conv_input",
+               "weight conv_weight",
+               "weight conv_bias",
+               "state conv",
+               scratch,
+               "output output",
+               "weight a_log",
+               "weight dt_bias",
+               "weight d",
+               "state ssm",
+               "state recent",
+               "parameter dt_min",
+               "parameter dt_max",
+               "input gate",
+               "weight weight",
+               "output counters",
+               "output maximum",
+               "step"});
+  text.launch("ssm_scan_keep", "ScanKeep<Config>", {std::to_string(groups), "L<=1 ? 0 : S"}, 128, 0,
+              {"input b", "input dt", "weight dt_bias", "state recent", "parameter dt_min", "parameter dt_max", scratch,
+               "step"});
   if (isGated) {
     text.constant("kGateStride", gate.stride).constant("kOutputStride", output.stride);
     text.constant("kNormVector", normVector).constant("kNormThreads", normThreads);
     text.floatConstant("kEps", text.number("eps"));
     text.launch("ssm_scan_norm", "GatedNorm<Config>", {normalizes ? "L<=1 ? 0 : T" : "T", std::to_string(groups)},
-                normThreads, 0, {scratch, "input gate", "output output", "output maximum", "weight weight"});
+                normThreads, 0, {scratch, "input gate", "output output", "output maximum", "weight weight", "step"});
   }
   return text.finish(llvm::formatv("{0}_{1}_{2}x{3}x{4}_g{5}", KernelText::cppType(output.element),
                                    KernelText::cppType(text.stateType("ssm").getElementType()), heads, headDim,

@@ -149,7 +149,7 @@ KernelText &KernelText::launch(StringRef function, StringRef call, ArrayRef<std:
     // A parameter may be called like an argument, as the scale of a quantize is.
     std::string variable = name.empty() ? source.str() : name.str() + (source == "parameter" ? "_value" : "");
     if (type.empty()) {
-      passed.push_back(source == "parameter" ? "0" : "nullptr");
+      passed.push_back(source == "parameter" || source == "state" ? "0" : "nullptr");
       continue;
     }
     const bool isTables = source == "step";

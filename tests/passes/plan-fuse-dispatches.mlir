@@ -177,3 +177,71 @@ module attributes {plan.target = "cuda"} {
     plan.return %l : !plan.buffer<row, 64, f32>
   }
 }
+
+// -----
+
+// The scan convolves what it reads.
+// CHECK-LABEL: plan.program @convolution
+module attributes {plan.target = "cuda"} {
+  plan.weight @conv : tensor<4x128xf32> {
+    %w = nemotron.get_weight @conv.source : tensor<4x128xf32>
+    plan.yield %w : tensor<4x128xf32>
+  }
+  nemotron.weight @conv.source : tensor<4x128xf32> from "conv"
+  plan.state @state conv : tensor<3x128xf32>
+  plan.program @convolution {
+    %x = plan.buffer "x" : !plan.buffer<token, 128, f32>
+    plan.dispatch "cuda.embedding" outs(output = %x : !plan.buffer<token, 128, f32>)
+    %y = plan.buffer "y" : !plan.buffer<token, 128, f32>
+    // CHECK-NOT: cuda.causal_conv1d
+    plan.dispatch "cuda.causal_conv1d" ins(input = %x : !plan.buffer<token, 128, f32>) outs(output = %y : !plan.buffer<token, 128, f32>)
+      weights(weight = @conv) states(conv = @state) {activation = "silu"}
+    %a = plan.view %y from 0 : !plan.buffer<token, 128, f32> to !plan.buffer<token, 64, f32>
+    %b = plan.view %y from 64 : !plan.buffer<token, 128, f32> to !plan.buffer<token, 32, f32>
+    %c = plan.view %y from 96 : !plan.buffer<token, 128, f32> to !plan.buffer<token, 32, f32>
+    %n = plan.buffer "n" {zeroed} : !plan.buffer<token, 1, i32>
+    %l = plan.buffer "l" : !plan.buffer<token, 64, f32>
+    // CHECK: plan.dispatch "cuda.ssm_scan_gated_norm" ins(dt = %{{.*}} : {{.*}}, conv_input = %{{.*}} : !plan.buffer<token, 128, f32>)
+    // CHECK-SAME: weights(conv_weight = @conv) states(conv = @state)
+    // CHECK-SAME: {b_column = 64 : i64, c_column = 96 : i64, conv_activation = "silu", x_column = 0 : i64}
+    plan.dispatch "cuda.ssm_scan_gated_norm"
+      ins(x = %a : !plan.buffer<token, 64, f32>, b = %b : !plan.buffer<token, 32, f32>, c = %c : !plan.buffer<token, 32, f32>,
+          dt = %x : !plan.buffer<token, 128, f32>)
+      outs(output = %l : !plan.buffer<token, 64, f32>, counters = %n : !plan.buffer<token, 1, i32>)
+    %r = plan.buffer "r" : !plan.buffer<row, 64, f32>
+    plan.dispatch "cuda.select_rows" ins(input = %l : !plan.buffer<token, 64, f32>) outs(output = %r : !plan.buffer<row, 64, f32>)
+    plan.return %r : !plan.buffer<row, 64, f32>
+  }
+}
+
+// -----
+
+// Blocks of a wide group are not counted, so nothing could move the window of b and c on.
+// CHECK-LABEL: plan.program @convolution_of_a_wide_group
+// CHECK: cuda.causal_conv1d
+module attributes {plan.target = "cuda"} {
+  plan.weight @conv : tensor<4x128xf32> {
+    %w = nemotron.get_weight @conv.source : tensor<4x128xf32>
+    plan.yield %w : tensor<4x128xf32>
+  }
+  nemotron.weight @conv.source : tensor<4x128xf32> from "conv"
+  plan.state @state conv : tensor<3x128xf32>
+  plan.program @convolution_of_a_wide_group {
+    %x = plan.buffer "x" : !plan.buffer<token, 128, f32>
+    plan.dispatch "cuda.embedding" outs(output = %x : !plan.buffer<token, 128, f32>)
+    %y = plan.buffer "y" : !plan.buffer<token, 128, f32>
+    plan.dispatch "cuda.causal_conv1d" ins(input = %x : !plan.buffer<token, 128, f32>) outs(output = %y : !plan.buffer<token, 128, f32>)
+      weights(weight = @conv) states(conv = @state) {activation = "silu"}
+    %a = plan.view %y from 0 : !plan.buffer<token, 128, f32> to !plan.buffer<token, 64, f32>
+    %b = plan.view %y from 64 : !plan.buffer<token, 128, f32> to !plan.buffer<token, 32, f32>
+    %c = plan.view %y from 96 : !plan.buffer<token, 128, f32> to !plan.buffer<token, 32, f32>
+    %l = plan.buffer "l" : !plan.buffer<token, 64, f32>
+    plan.dispatch "cuda.ssm_scan_gated_norm"
+      ins(x = %a : !plan.buffer<token, 64, f32>, b = %b : !plan.buffer<token, 32, f32>, c = %c : !plan.buffer<token, 32, f32>,
+          dt = %x : !plan.buffer<token, 128, f32>)
+      outs(output = %l : !plan.buffer<token, 64, f32>)
+    %r = plan.buffer "r" : !plan.buffer<row, 64, f32>
+    plan.dispatch "cuda.select_rows" ins(input = %l : !plan.buffer<token, 64, f32>) outs(output = %r : !plan.buffer<row, 64, f32>)
+    plan.return %r : !plan.buffer<row, 64, f32>
+  }
+}

@@ -28,8 +28,9 @@
 // KiB.
 //
 // Here are the kernels and what they keep; scan_chunk.cuh has the inputs of a chunk, scan_state.cuh the state and the
-// products with it, scan_norm.cuh the norm.
+// products with it, scan_conv.cuh the convolution in front, scan_norm.cuh the norm behind.
 
+#include "codegen/cuda/kernels/scan_conv.cuh"
 #include "codegen/cuda/kernels/scan_norm.cuh"
 #include "codegen/cuda/kernels/scan_state.cuh"
 
@@ -157,9 +158,11 @@ __device__ void StoreOutputs(const ScanShared<Config>& shared, const Chunk& chun
   }
 }
 
-/// Grid (H * ceil(P / 32), S). `d` is there if kSkip; `gate`, `weight` and `counters`, [T, G], if kNormalizes.
+/// Grid (H * ceil(P / 32), S). `d` is there if kSkip; `gate`, `weight` and `counters`, [T, G], if kNormalizes. If
+/// kConvolves, x, b and c are made of `conv_input` (scan_conv.cuh).
 template <class Config>
-__device__ void Scan(const float* x, const float* b, const float* c, const float* dt, char* scratch,
+__device__ void Scan(const float* x, const float* b, const float* c, const float* dt, const float* conv_input,
+                     const float* conv_weight, const float* conv_bias, int64 conv_offset, char* scratch,
                      typename Config::Output* output, const float* a_log, const float* dt_bias, const float* d,
                      int64 state_offset, int64 recent_offset, float dt_min, float dt_max, const float* gate,
                      const float* weight, int* counters, float* maximum, const StepTables& step) {
@@ -175,7 +178,18 @@ __device__ void Scan(const float* x, const float* b, const float* c, const float
       SlotPointer<typename Config::State>(sequence, state_offset) + int64{head} * Config::kStateSize * Config::kHeadDim;
   const int num_chunks = NumChunks(sequence);
   const bool keeps = StaysInChunk(sequence) && part == 0;
-  float* const y = ScanOutputs<Config>(scratch, output);
+  float* const y = ScanOutputs<Config>(scratch, output, step);
+  // Each sequence brings at least one token, so that these are steps of decode.
+  const bool is_decode = step.num_tokens == step.num_sequences;
+  TokenConvolution conv = {};
+  if constexpr (Config::kConvolves) {
+    const auto* convolved = reinterpret_cast<const float*>(scratch);
+    x = convolved + Config::kXColumn;
+    b = convolved + Config::kBColumn;
+    c = convolved + Config::kCColumn;
+    conv = {conv_input + int64{sequence.first_token} * Config::Conv::kInputStride,
+            SlotPointer<float>(sequence, conv_offset), conv_weight, conv_bias};
+  }
 
   const ScanInputs<Config> from = {x + head * Config::kHeadDim + part * kColumns,
                                    b + group * Config::kStateSize + warp * kColumns,
@@ -190,9 +204,15 @@ __device__ void Scan(const float* x, const float* b, const float* c, const float
 #pragma unroll 1
   for (int index = 0; index < 2; ++index) {
     if (index < num_chunks) {
-      FetchChunk(shared, from, Chunk(sequence, index), index);
+      const Chunk chunk(sequence, index);
+      FetchChunk(shared, from, chunk, index, Config::kConvolves && is_decode ? chunk.first : -1);
     }
     CommitCopies();
+  }
+  if constexpr (Config::kConvolves) {
+    if (is_decode) {
+      ConvolveNewToken(shared, conv, Chunk(sequence, 0), head, part, group);
+    }
   }
   const float a = -expf(a_log[head]), bias = dt_bias[head];
   float skip = 0;
@@ -239,15 +259,17 @@ __device__ void Scan(const float* x, const float* b, const float* c, const float
   }
   bool normalizes = false;
   if constexpr (Config::kNormalizes) {
-    // Each sequence brings at least one token. If some bring more, a launch of the norm follows.
-    normalizes = step.num_tokens == step.num_sequences &&
-                 IsLastOfGroup<Config>(&counters[sequence.first_token * Config::kGroups + group]);
+    // In other steps a launch of the norm follows.
+    normalizes = is_decode && IsLastOfGroup<Config>(&counters[sequence.first_token * Config::kGroups + group]);
   }
   if (static_cast<int>(sequence.position % kChunk) + sequence.num_tokens >= kChunk) {
     state.Store(kept_state, warp * kColumns, part * kColumns);
   }
   if constexpr (Config::kNormalizes) {
     if (normalizes) {
+      if constexpr (Config::kConvolves) {
+        MoveGroupOn<Config>(conv, group);
+      }
       NormalizeGroup<Config>(y, gate, output, maximum, weight, sequence.first_token, group);
     }
   }
@@ -257,7 +279,10 @@ __device__ void Scan(const float* x, const float* b, const float* c, const float
 /// of the chunk before. Grid (G, S).
 template <class Config>
 __device__ void ScanKeep(const float* b, const float* dt, const float* dt_bias, int64 recent_offset, float dt_min,
-                         float dt_max, const StepTables& step) {
+                         float dt_max, const char* scratch, const StepTables& step) {
+  if constexpr (Config::kConvolves) {
+    b = reinterpret_cast<const float*>(scratch) + Config::kBColumn;
+  }
   constexpr int kHeadsOfGroup = ScanShape<Config>::kHeadsOfGroup;
   const SequenceEntry sequence = step.sequences[blockIdx.y];
   const Chunk last(sequence, NumChunks(sequence) - 1);

@@ -43,13 +43,14 @@ struct ScanShape {
   }
 };
 
-/// Where rows of y, F32, lie kYStride apart: in the output where that is F32, else in scratch memory.
+/// Where rows of y, F32, lie kYStride apart: in the output where that is F32, else in scratch memory, behind those of a
+/// convolution.
 template <class Config>
-__device__ float* ScanOutputs(char* scratch, typename Config::Output* output) {
+__device__ float* ScanOutputs(char* scratch, typename Config::Output* output, const StepTables& step) {
   if constexpr (Config::kInPlace) {
     return output;
   } else {
-    return reinterpret_cast<float*>(scratch);
+    return reinterpret_cast<float*>(scratch + int64{step.num_tokens} * Config::kConvolvedBytes);
   }
 }
 
@@ -117,15 +118,15 @@ __device__ int ColumnOf(int thread) {
 }
 
 /// Asks for a tile: tokens [from, first) of `recent`, then those of `rows` up to `end`; zeros elsewhere, and everywhere
-/// if this thread's columns are not there. kThreads take part.
+/// if this thread's columns are not there. Leaves token `skipped` as it is. kThreads take part.
 template <int kVector, int kThreads, int kRecentStride, int kStride>
 __device__ void FetchTile(float (&tile)[kTile], const float* recent, const float* rows, int from, const Chunk& chunk,
-                          bool has_column) {
+                          bool has_column, int skipped) {
   const int thread = threadIdx.x % kThreads, column = ColumnOf<kVector>(thread);
   const float* first_row = rows + int64{chunk.row} * kStride + column;
 #pragma unroll
   for (int i = 0; i < kChunk; i += kThreads * kVector / kColumns) {
-    if (const int token = i + thread * kVector / kColumns; token < kChunk) {
+    if (const int token = i + thread * kVector / kColumns; token < kChunk && token != skipped) {
       const bool is_there = has_column && token >= from && token < chunk.end;
       const float* row = token < chunk.first ? recent + token * kRecentStride + column : first_row + token * kStride;
       CopyFloats<kVector>(&tile[TileIndex(token, column)], is_there ? row : rows, is_there);
@@ -133,10 +134,11 @@ __device__ void FetchTile(float (&tile)[kTile], const float* recent, const float
   }
 }
 
-/// Asks for the inputs of a chunk. Each warp asks for b and c of its elements and is alone to read them.
+/// Asks for the inputs of a chunk, but for x, b and c of token `skipped`. Each warp asks for b and c of its elements
+/// and is alone to read them.
 template <class Config>
-__device__ void FetchChunk(ScanShared<Config>& shared, const ScanInputs<Config>& inputs, const Chunk& chunk,
-                           int index) {
+__device__ void FetchChunk(ScanShared<Config>& shared, const ScanInputs<Config>& inputs, const Chunk& chunk, int index,
+                           int skipped = -1) {
   using Shape = ScanShape<Config>;
   constexpr int kSize = Config::kStateSize;
   const int warp = threadIdx.x / 32, part = blockIdx.x % Shape::kParts;
@@ -144,11 +146,11 @@ __device__ void FetchChunk(ScanShared<Config>& shared, const ScanInputs<Config>&
   const bool has_channel = Shape::HasChannel(part * kColumns + ColumnOf<Config::kVector>(threadIdx.x));
   float(&tiles)[2][kTile] = shared.states_inputs[index % 2][warp];
   FetchTile<Config::kStateVector, 32, kSize, Config::kBStride>(tiles[0], inputs.recent_b, inputs.b, 0, chunk,
-                                                               has_element);
+                                                               has_element, skipped);
   FetchTile<Config::kStateVector, 32, kSize, Config::kCStride>(tiles[1], inputs.c, inputs.c, chunk.first, chunk,
-                                                               has_element);
-  FetchTile<Config::kVector, Shape::kThreads, Config::kHeadDim, Config::kXStride>(shared.x[index % 3], inputs.recent_x,
-                                                                                  inputs.x, 0, chunk, has_channel);
+                                                               has_element, skipped);
+  FetchTile<Config::kVector, Shape::kThreads, Config::kHeadDim, Config::kXStride>(
+      shared.x[index % 3], inputs.recent_x, inputs.x, 0, chunk, has_channel, skipped);
   if (const int token = threadIdx.x; token < kChunk) {
     const float* from = token < chunk.first ? inputs.recent_time_steps + token
                                             : inputs.dt + int64{chunk.row + token} * Config::kDtStride;

@@ -57,6 +57,7 @@ __device__ void NormalizeGroup(const float* y, const float* gate, typename Confi
 /// The same as a launch of its own. Grid (T, G).
 template <class Config>
 __device__ void GatedNorm(char* scratch, const float* gate, typename Config::Output* output, float* maximum,
-                          const float* weight) {
-  NormalizeGroup<Config>(ScanOutputs<Config>(scratch, output), gate, output, maximum, weight, blockIdx.x, blockIdx.y);
+                          const float* weight, const StepTables& step) {
+  NormalizeGroup<Config>(ScanOutputs<Config>(scratch, output, step), gate, output, maximum, weight, blockIdx.x,
+                         blockIdx.y);
 }

@@ -286,6 +286,47 @@ std::vector<ConformanceCase> SequenceCases() {
              inner + 2 * bc + heads, inner, bc, heads, dim, groups, states),
          std::string_view(dtype) == "bf16" ? 2e-2 : 2e-4});
   }
+  // The convolution in front is part of the scan on GPUs, alone in decode; with x, b and c in another order, and where
+  // the norm's output is rounded.
+  for (const auto& [name, heads, dim, groups, states, is_reversed] :
+       {std::tuple("conv_scan_gated_norm", 6, 16, 2, 32, false),
+        std::tuple("conv_scan_reversed", 4, 40, 1, 48, true)}) {
+    const int inner = heads * dim, bc = groups * states, channels = inner + 2 * bc, width = channels + heads + inner;
+    cases.push_back(
+        {name,
+         width,
+         inner,
+         {{"conv_w", "f32", {channels, 4}, 0.5f},
+          {"conv_b", "f32", {channels}, 0.5f},
+          {"a_log", "f32", {heads}, 0.5f},
+          {"dt_bias", "f32", {heads}, 0.5f, -1},
+          {"d", "f32", {heads}},
+          {"w", "f32", {inner}, 0.1f, 1}},
+         fmt::format("nemotron.state @conv conv : tensor<3x{}xf32>\nnemotron.state @ssm ssm : tensor<{}x{}x{}xf32>\n",
+                     channels, heads, dim, states),
+         fmt::format(
+             "%xbc, %dt, %z = nemotron.split %x : (tensor<?x{0}xf32>) -> (tensor<?x{1}xf32>, tensor<?x{4}xf32>, "
+             "tensor<?x{2}xf32>)\n"
+             "%conv = nemotron.causal_conv1d %xbc, %conv_w bias %conv_b of %batch conv @conv {{activation = "
+             "#nemotron.activation<silu>}} : (tensor<?x{1}xf32>, tensor<{1}x4xf32>, tensor<{1}xf32>, !nemotron.batch) "
+             "-> tensor<?x{1}xf32>\n",
+             width, channels, inner, bc, heads) +
+             (is_reversed
+                  ? fmt::format("%c, %b, %a = nemotron.split %conv : (tensor<?x{0}xf32>) -> (tensor<?x{2}xf32>, "
+                                "tensor<?x{2}xf32>, tensor<?x{1}xf32>)\n",
+                                channels, inner, bc)
+                  : fmt::format("%a, %b, %c = nemotron.split %conv : (tensor<?x{0}xf32>) -> (tensor<?x{1}xf32>, "
+                                "tensor<?x{2}xf32>, tensor<?x{2}xf32>)\n",
+                                channels, inner, bc)) +
+             fmt::format(
+                 "%y = nemotron.ssm_scan_gated_norm %a, %b, %c, %dt, %a_log, %dt_bias, %z, %d, %w of %batch ssm @ssm "
+                 "{{num_heads = {2}, head_dim = {3}, n_groups = {4}, state_size = {5}, eps = 1.0e-5 : f32}} : "
+                 "(tensor<?x{0}xf32>, tensor<?x{1}xf32>, tensor<?x{1}xf32>, tensor<?x{2}xf32>, tensor<{2}xf32>, "
+                 "tensor<{2}xf32>, tensor<?x{0}xf32>, tensor<{2}xf32>, tensor<{0}xf32>, !nemotron.batch) -> "
+                 "tensor<?x{0}xf32>\n",
+                 inner, bc, heads, dim, groups, states),
+         1e-3});
+  }
   // In decode, the last block of a group normalizes it: where rows of y are the output and where they are scratch
   // memory, because a product reads the output as BF16; where a product quantizes it; where a thread has one number or
   // none. A wide group has its own launch.

@@ -4,7 +4,7 @@
 // CHECK: plan.kernel "cuda.ssm_scan_gated_norm.float_float_4x16x64_g2"
 // CHECK-SAME: static constexpr int kNormThreads = 64;
 // CHECK-SAME: "output counters"
-// CHECK-SAME: {arguments = ["input gate", "output output", "weight weight"], block_threads = 64 : i64, function = "ssm_scan_norm", grid = ["L<=1 ? 0 : T", "2", "1"]
+// CHECK-SAME: {arguments = ["input gate", "output output", "weight weight", "step"], block_threads = 64 : i64, function = "ssm_scan_norm", grid = ["L<=1 ? 0 : T", "2", "1"]
 // CHECK-LABEL: plan.program @step
 // CHECK-SAME: zeroed_bytes = 8 : i64
 // CHECK: %[[N:.*]] = plan.buffer "ssm_scan_gated_norm.counters" {offset = 0 : i64, zeroed} : !plan.buffer<token, 2, i32>
