@@ -1,9 +1,6 @@
 #include "runtime/engine/cpu_device.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <map>
 #include <string>
@@ -11,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/base/pages.h"
 #include "runtime/cpu/kernel.h"
 #include "runtime/engine/cpu_arguments.h"
 #include "runtime/engine/cpu_tap.h"
@@ -22,8 +20,6 @@
 
 namespace nemotron::runtime {
 namespace {
-
-constexpr int64_t kHugePageBytes = 2 << 20;
 
 /// Keeps expert numbers within bounds: they are data, which no kernel checks. Whatever I32 buffer a kernel of experts
 /// reads must have been filled by a `cpu.moe_route` that knows no more experts; the loader has checked that nothing has
@@ -164,19 +160,11 @@ class CpuProgram final : public DeviceProgram {
 StatusOr<int64_t> CpuDevice::AvailableBytes() const { return AvailableMemoryBytes(); }
 
 StatusOr<DeviceMemory> CpuDevice::Allocate(int64_t size_bytes) {
-  void* data = mmap(nullptr, static_cast<size_t>(size_bytes), PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (data == MAP_FAILED) {
-    return Error(StatusCode::kResourceExhausted, "the system gives no {} bytes of memory: {}", size_bytes,
-                 std::strerror(errno));
-  }
-  if (size_bytes >= 2 * kHugePageBytes) {
-    madvise(data, static_cast<size_t>(size_bytes), MADV_HUGEPAGE);  // a hint; not all systems take it
-  }
-  return DeviceMemory(this, static_cast<std::byte*>(data), size_bytes);
+  ASSIGN_OR_RETURN(std::byte * data, MapPages(size_bytes));
+  return DeviceMemory(this, data, size_bytes);
 }
 
-void CpuDevice::Free(std::byte* data, int64_t size_bytes) { munmap(data, static_cast<size_t>(size_bytes)); }
+void CpuDevice::Free(std::byte* data, int64_t size_bytes) { UnmapPages(data, size_bytes); }
 
 Status CpuDevice::Zero(std::byte* target, int64_t size_bytes) {
   std::memset(target, 0, static_cast<size_t>(size_bytes));
