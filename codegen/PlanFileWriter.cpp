@@ -39,6 +39,9 @@ public:
     if (failed(plan) || failed(makeJobs(module, *plan))) {
       return failure();
     }
+    if (options.cpuModule && failed(addCpuProgram(*plan, module, options.cpuModule))) {
+      return failure();
+    }
     FailureOr<std::vector<KernelImage>> images = compileKernels(module, options.kernels);
     if (failed(images)) {
       return failure();

@@ -22,6 +22,9 @@ struct PlanFileOptions {
   std::string compilerVersion;
   std::string pipeline; ///< the passes that ran, as text
 
+  /// The same model compiled for target cpu, whose program a plan for GPUs holds too; null: none.
+  mlir::ModuleOp cpuModule = nullptr;
+
   /// How the `plan.kernel`s of the module are compiled, if it has any.
   KernelCompilerOptions kernels;
 

@@ -256,20 +256,88 @@ LogicalResult verifyPlaced(ModuleOp module) {
   return success();
 }
 
-} // namespace
+/// Whether both weights are the same elements of the same tensors: their regions differ in how they lay them alone.
+bool haveSameElements(plan::WeightOp a, plan::WeightOp b) {
+  auto steps = [](plan::WeightOp op) {
+    return llvm::make_filter_range(op.getBody().getOps(),
+                                   [](Operation &step) { return !isa<plan::PackOp, plan::YieldOp>(step); });
+  };
+  auto isSame = [](Operation &a, Operation &b) {
+    return a.getName() == b.getName() && a.getAttrDictionary() == b.getAttrDictionary() &&
+           a.getResultTypes() == b.getResultTypes();
+  };
+  auto stepsOfA = steps(a), stepsOfB = steps(b);
+  return std::equal(stepsOfA.begin(), stepsOfA.end(), stepsOfB.begin(), stepsOfB.end(), isSame);
+}
 
-FailureOr<schema::PlanT> buildMetadata(ModuleOp module, const ir::ModelInfo &info, runtime::DType dtype) {
-  auto target = module->getAttrOfType<StringAttr>("plan.target");
+bool areEqual(const schema::StateT &a, const schema::StateT &b) {
+  return a.kind == b.kind && a.dtype == b.dtype && a.shape == b.shape && a.offset_bytes == b.offset_bytes;
+}
+
+/// The layout that the CPU's program wants each weight in; those that it does not read stay as they are.
+FailureOr<std::vector<schema::Layout>> cpuLayouts(const schema::PlanT &plan, ModuleOp module, ModuleOp cpuModule) {
+  llvm::StringMap<plan::WeightOp> cpuWeights;
+  for (auto weight : cpuModule.getOps<plan::WeightOp>()) {
+    if (!module.lookupSymbol<plan::WeightOp>(weight.getSymName())) {
+      return weight.emitOpError() << "is read by the CPU's program alone, expected it in the program for GPUs";
+    }
+    cpuWeights[weight.getSymName()] = weight;
+  }
+  std::vector<schema::Layout> layouts;
+  for (auto [op, weight] : llvm::zip_equal(module.getOps<plan::WeightOp>(), plan.weights)) {
+    plan::WeightOp cpuOp = cpuWeights.lookup(op.getSymName());
+    if (!cpuOp) {
+      layouts.push_back(weight->layout);
+      continue;
+    }
+    std::unique_ptr<schema::WeightT> cpuWeight = makeWeight(cpuOp);
+    if (cpuWeight->dtype != weight->dtype || cpuWeight->shape != weight->shape || !haveSameElements(op, cpuOp)) {
+      return op.emitOpError() << "is made in another way for the CPU, as " << cpuOp.getType() << " and not as "
+                              << op.getType();
+    }
+    layouts.push_back(cpuWeight->layout);
+  }
+  return layouts;
+}
+
+LogicalResult verifyCpuStates(const schema::PlanT &plan, ModuleOp cpuModule) {
+  llvm::StringMap<const schema::StateT *> states;
+  for (const auto &state : plan.states) {
+    states[state->name] = state.get();
+  }
+  for (auto op : cpuModule.getOps<plan::StateOp>()) {
+    const schema::StateT *state = states.lookup(op.getSymName());
+    if (!state || !areEqual(*state, *makeState(op))) {
+      return op.emitOpError() << (state ? "has another kind, type or place" : "is not there")
+                              << " in the plan for GPUs";
+    }
+  }
+  return success();
+}
+
+/// The program of a module that passed all of the pipeline.
+FailureOr<plan::ProgramOp> findProgram(ModuleOp module) {
   auto programs = module.getOps<plan::ProgramOp>();
-  if (!target || programs.empty()) {
-    return emitError(module.getLoc()) << "the module has no " << (target ? "plan.program" : "attribute plan.target")
+  const bool hasTarget = module->hasAttrOfType<StringAttr>("plan.target");
+  if (!hasTarget || programs.empty()) {
+    return emitError(module.getLoc()) << "the module has no " << (hasTarget ? "plan.program" : "attribute plan.target")
                                       << ", expected convert-nemotron-to-plan to have run";
   }
   if (failed(verifyPlaced(module))) {
     return failure();
   }
+  return *programs.begin();
+}
+
+} // namespace
+
+FailureOr<schema::PlanT> buildMetadata(ModuleOp module, const ir::ModelInfo &info, runtime::DType dtype) {
+  FailureOr<plan::ProgramOp> program = findProgram(module);
+  if (failed(program)) {
+    return failure();
+  }
   schema::PlanT plan;
-  plan.target = target.str();
+  plan.target = module->getAttrOfType<StringAttr>("plan.target").str();
   for (auto weight : module.getOps<plan::WeightOp>()) {
     plan.weights.push_back(makeWeight(weight));
   }
@@ -278,11 +346,26 @@ FailureOr<schema::PlanT> buildMetadata(ModuleOp module, const ir::ModelInfo &inf
     uint64_t &end = state.getKind() == ir::StateKind::KvCache ? plan.kv_bytes_per_token : plan.slot_bytes;
     end = std::max<uint64_t>(end, *state.getOffset() + passes::stateBytes(state));
   }
-  plan.program = ProgramBuilder(module, plan).build(*programs.begin());
+  plan.program = ProgramBuilder(module, plan).build(*program);
   plan.model = makeModel(info, dtype);
   plan.chat_template = info.chatTemplate;
   plan.generation = makeGeneration(info);
   return plan;
+}
+
+LogicalResult addCpuProgram(schema::PlanT &plan, ModuleOp module, ModuleOp cpuModule) {
+  FailureOr<plan::ProgramOp> program = findProgram(cpuModule);
+  if (failed(program) || failed(verifyCpuStates(plan, cpuModule))) {
+    return failure();
+  }
+  FailureOr<std::vector<schema::Layout>> layouts = cpuLayouts(plan, module, cpuModule);
+  if (failed(layouts)) {
+    return failure();
+  }
+  plan.on_cpu = std::make_unique<schema::CpuProgramT>();
+  plan.on_cpu->layouts = std::move(*layouts);
+  plan.on_cpu->program = ProgramBuilder(cpuModule, plan).build(*program);
+  return success();
 }
 
 } // namespace nemotron::codegen

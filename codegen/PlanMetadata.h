@@ -14,6 +14,10 @@ namespace nemotron::codegen {
 /// the module, the program, and the facts of `info`. The tokenizer's bytes and the provenance are left to the caller.
 mlir::FailureOr<schema::PlanT> buildMetadata(mlir::ModuleOp module, const ir::ModelInfo &info, runtime::DType dtype);
 
+/// Adds the program of `cpuModule`, the same model compiled for the CPU, to a plan that was built of `module`. An error
+/// if a weight or a state of one name differs in more than its layout.
+mlir::LogicalResult addCpuProgram(schema::PlanT &plan, mlir::ModuleOp module, mlir::ModuleOp cpuModule);
+
 } // namespace nemotron::codegen
 
 #endif // CODEGEN_PLANMETADATA_H

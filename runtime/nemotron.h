@@ -102,7 +102,8 @@ NEMOTRON_API nemotron_status nemotron_plan_get_info(const nemotron_plan* plan, n
 /// How much room an engine makes. Zeros mean: choose from the plan and the machine.
 typedef struct nemotron_engine_options {
   size_t size;
-  const char* device;           ///< "auto" (NULL too) or "cpu"
+  const char* device;           ///< "auto" (NULL too), "cpu", "cuda" or "cuda:N"; auto: a GPU if the plan is for one
+                                ///< and there is one, else the CPU
   int32_t num_threads;          ///< 0: the cores that this process may use
   int64_t max_sequences;        ///< 0: 8
   int64_t max_tokens_per_step;  ///< 0: 512; longer prompts are cut into chunks
@@ -121,7 +122,7 @@ NEMOTRON_API void nemotron_engine_options_init(nemotron_engine_options* options)
 
 typedef struct nemotron_memory_report {
   size_t size;
-  int64_t weight_bytes;     ///< mapped from the file, shared between processes
+  int64_t weight_bytes;     ///< on the CPU mapped from the file and shared between processes, unless it is for GPUs
   int64_t slot_bytes;       ///< constant-size state of all sequences
   int64_t page_bytes;       ///< KV cache
   int64_t workspace_bytes;  ///< activations and scratch

@@ -264,7 +264,8 @@ Shares SharesOf(const Measurement& measurement, const schema::Plan& plan) {
   return shares;
 }
 
-void PrintHeader(const Plan& plan, const Engine& engine, const cpu::MachinePeak& peak) {
+void PrintHeader(const Engine& engine, const cpu::MachinePeak& peak) {
+  const Plan& plan = engine.plan();
   const schema::Model& model = *plan.root().model();
   fmt::print("{} {} ({:.3f} B parameters, {} of weights), {}\n", model.architecture()->string_view(),
              DTypeName(static_cast<DType>(model.dtype())), static_cast<double>(model.num_parameters()) * 1e-9,
@@ -414,6 +415,9 @@ int Measure(const Options& options, std::span<const Test> tests) {
   if (!engine.ok()) {
     return PrintError(kTool, engine.status());
   }
+  if (const std::string& note = (*engine)->memory().note; !note.empty()) {
+    PrintNote(kTool, note);
+  }
   Bench bench(**engine, options.seed, options.profile);
   if (const Status status = bench.CheckInvariance(); !status.ok()) {
     return PrintError(kTool, status);
@@ -432,7 +436,7 @@ int Measure(const Options& options, std::span<const Test> tests) {
   nlohmann::json results = nlohmann::json::array();
   std::vector<Measurement> profiled;
   if (!options.json) {
-    PrintHeader(**plan, **engine, before);
+    PrintHeader(**engine, before);
   }
   for (const Test& test : tests) {
     auto measurement = bench.Run(test, options.repetitions, interrupted);
@@ -443,7 +447,7 @@ int Measure(const Options& options, std::span<const Test> tests) {
     measurement->peak = cpu::BetterOf(before, after);
     best = cpu::BetterOf(best, after);
     before = after;
-    const Shares shares = SharesOf(*measurement, (*plan)->root());
+    const Shares shares = SharesOf(*measurement, (*engine)->plan().root());
     if (options.json) {
       results.push_back(ToJson(*measurement, shares));
       continue;
@@ -457,12 +461,12 @@ int Measure(const Options& options, std::span<const Test> tests) {
     PrintProfile(stdout, measurement.test.Name(), *measurement.profile, measurement.peak);
   }
   if (options.json) {
-    const schema::Model& model = *(*plan)->root().model();
+    const schema::Model& model = *(*engine)->plan().root().model();
     const nlohmann::json report = {{"plan", options.plan},
                                    {"architecture", model.architecture()->str()},
                                    {"dtype", DTypeName(static_cast<DType>(model.dtype()))},
                                    {"num_parameters", model.num_parameters()},
-                                   {"weight_bytes", (*plan)->weight_bytes()},
+                                   {"weight_bytes", (*engine)->plan().weight_bytes()},
                                    {"device", (*engine)->device_name()},
                                    {"threads", (*engine)->num_threads()},
                                    {"read_bytes_per_second", best.read_bytes_per_second},

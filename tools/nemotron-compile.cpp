@@ -98,8 +98,8 @@ static bool quantizesCache(const CompileOptions &options) {
   return options.kv_cache_dtype == runtime::DType::kF8E4M3 && hasScales;
 }
 
-/// Fills `manager` with the passes that were asked for, and `text` with what they are.
-static std::optional<int> buildPipeline(PassManager &manager, const CompileOptions &options, std::string &text) {
+/// Fills `manager` with the passes that were asked for, to compile for `target`.
+static std::optional<int> buildPipeline(PassManager &manager, const CompileOptions &options, StringRef target) {
   std::string errors;
   llvm::raw_string_ostream errorStream(errors);
   if (!options.pass_pipeline.empty()) {
@@ -114,7 +114,7 @@ static std::optional<int> buildPipeline(PassManager &manager, const CompileOptio
     static_cast<OpPassManager &>(manager) = std::move(*parsed);
   } else {
     passes::PipelineOptions pipeline;
-    pipeline.target = options.target_name();
+    pipeline.target = target.str();
     pipeline.architectures.assign(options.architectures.begin(), options.architectures.end());
     pipeline.insertions = options.insertions;
     pipeline.recipe = options.quantize;
@@ -124,9 +124,25 @@ static std::optional<int> buildPipeline(PassManager &manager, const CompileOptio
       return fail(StringRef(errorStream.str()).trim(), tools::kExitUsage);
     }
   }
-  llvm::raw_string_ostream stream(text);
-  manager.printAsTextualPipeline(stream);
   return std::nullopt;
+}
+
+/// `module` compiled for the CPU, for a plan for GPUs to hold. Null if the passes are the user's own, which are for one
+/// target.
+static FailureOr<OwningOpRef<ModuleOp>> compileForCpu(ModuleOp module, const CompileOptions &options) {
+  if (options.architectures.empty() || !options.pass_pipeline.empty()) {
+    return OwningOpRef<ModuleOp>();
+  }
+  OwningOpRef<ModuleOp> clone(module.clone());
+  // Warnings come from the passes for GPUs, which are the same until dispatches are made.
+  ScopedDiagnosticHandler errorsOnly(module.getContext(), [](Diagnostic &diagnostic) {
+    return success(diagnostic.getSeverity() != DiagnosticSeverity::Error);
+  });
+  PassManager manager(module.getContext(), ModuleOp::getOperationName());
+  if (buildPipeline(manager, options, "cpu") || failed(manager.run(*clone))) {
+    return failure();
+  }
+  return clone;
 }
 
 //===----------------------------------------------------------------------===//
@@ -330,9 +346,11 @@ static int compileKernels(ModuleOp module, const CompileOptions &options, std::c
   return tools::kExitOk;
 }
 
-static int writePlan(ModuleOp module, frontends::ImportedModel &model, const CompileOptions &options,
-                     const std::string &pipeline, std::chrono::steady_clock::time_point start) {
+static int writePlan(ModuleOp module, ModuleOp cpuModule, frontends::ImportedModel &model,
+                     const CompileOptions &options, const std::string &pipeline,
+                     std::chrono::steady_clock::time_point start) {
   codegen::PlanFileOptions file;
+  file.cpuModule = cpuModule;
   file.path = options.output;
   file.dtype = options.dtype;
   file.compilerVersion = NEMOTRON_VERSION;
@@ -369,9 +387,11 @@ static int compile(MLIRContext *context, const CompileOptions &options) {
   auto start = std::chrono::steady_clock::now();
   PassManager manager(context, ModuleOp::getOperationName());
   std::string pipeline;
-  if (std::optional<int> code = buildPipeline(manager, options, pipeline)) {
+  if (std::optional<int> code = buildPipeline(manager, options, options.target_name())) {
     return *code;
   }
+  llvm::raw_string_ostream stream(pipeline);
+  manager.printAsTextualPipeline(stream);
   if (options.print_pipeline) {
     llvm::outs() << pipeline << "\n";
     return tools::kExitOk;
@@ -393,6 +413,13 @@ static int compile(MLIRContext *context, const CompileOptions &options) {
   if (failed(addScales(*model, options))) {
     return caughtSignal != 0 ? 128 + caughtSignal : tools::kExitFailure;
   }
+  FailureOr<OwningOpRef<ModuleOp>> cpuModule = OwningOpRef<ModuleOp>();
+  if (options.emit == CompileOptions::Emit::kPlan) {
+    cpuModule = compileForCpu(module, options);
+  }
+  if (failed(cpuModule)) {
+    return tools::kExitFailure;
+  }
   applyDefaultTimingPassManagerCLOptions(manager);
   if (failed(applyPassManagerCLOptions(manager)) || failed(manager.run(module))) {
     return tools::kExitFailure;
@@ -406,8 +433,9 @@ static int compile(MLIRContext *context, const CompileOptions &options) {
   if (failed(verifier.run(module))) {
     return tools::kExitFailure;
   }
-  return options.emit == CompileOptions::Emit::kKernels ? compileKernels(module, options, start)
-                                                        : writePlan(module, *model, options, pipeline, start);
+  return options.emit == CompileOptions::Emit::kKernels
+             ? compileKernels(module, options, start)
+             : writePlan(module, cpuModule->get(), *model, options, pipeline, start);
 }
 
 int main(int argc, char **argv) {

@@ -175,6 +175,9 @@ void PrintSummary(const Plan& plan) {
   fmt::print("plan {}\n", plan.path());
   field("version", fmt::format("{}", root.version()));
   field("target", root.target()->str());
+  if (root.on_cpu() != nullptr) {
+    field("on the CPU", fmt::format("{} dispatches", root.on_cpu()->program()->dispatches()->size()));
+  }
   field("size",
         fmt::format("{} ({} bytes)", FormatBytes(static_cast<int64_t>(plan.bytes().size())), plan.bytes().size()));
   field("identity", fmt::format("{:016x}", PlanIdentity(plan)));
@@ -326,6 +329,7 @@ json ToJson(const Plan& plan) {
       {"path", plan.path()},
       {"version", root.version()},
       {"target", root.target()->str()},
+      {"runs_on_cpu", root.target()->string_view() == "cpu" || root.on_cpu() != nullptr},
       {"size_bytes", plan.bytes().size()},
       {"identity", fmt::format("{:016x}", PlanIdentity(plan))},
       {"model",

@@ -70,6 +70,7 @@ class Runner {
     if (options_.memory) {
       ASSIGN_OR_RETURN(const MemoryReport report, Engine::PlanMemory(*plan_, MakeEngineOptions(*plan_)));
       PrintMemory(report, options_.as_json);
+      TellNote(report);
       return OkStatus();
     }
     ASSIGN_OR_RETURN(engine_, LoadEngine(plan_));
@@ -115,10 +116,14 @@ class Runner {
     ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, Engine::Load(std::move(plan), engine_options));
     bar.Finish();
     load_ms_ = MillisecondsSince(start);
-    if (!engine->memory().note.empty()) {
-      PrintNote(kTool, engine->memory().note);
-    }
+    TellNote(engine->memory());
     return engine;
+  }
+
+  static void TellNote(const MemoryReport& report) {
+    if (!report.note.empty()) {
+      PrintNote(kTool, report.note);
+    }
   }
 
   /// Draws progress over a text, and ends the process on Ctrl-C: there is nothing to save, and a window takes long.

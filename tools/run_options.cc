@@ -119,7 +119,8 @@ void AddFlags(CLI::App& app, RunOptions& options) {
   app.add_option("--memory-limit", options.memory_limit, "most memory to use, e.g. 8G; 0: what is available")
       ->transform(CLI::AsSizeValue(false).description(""))
       ->group(resources);
-  app.add_option("--device", options.device, "cpu, cuda, cuda:N for GPU N; auto: what the plan is for")
+  app.add_option("--device", options.device,
+                 "cpu, cuda, cuda:N for GPU N; auto: what the plan is for, or the CPU where there is no GPU")
       ->check(CLI::Validator(CheckDevice, ""))
       ->capture_default_str()
       ->group(resources);

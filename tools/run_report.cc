@@ -98,6 +98,7 @@ void PrintJson(const RunReport& report) {
 void PrintMemory(const MemoryReport& report, bool as_json) {
   if (as_json) {
     fmt::print("{}\n", json({{"weight_bytes", report.weight_bytes},
+                             {"maps_weights", report.maps_weights},
                              {"slot_bytes", report.slot_bytes},
                              {"page_bytes", report.page_bytes},
                              {"workspace_bytes", report.workspace_bytes},
@@ -113,7 +114,7 @@ void PrintMemory(const MemoryReport& report, bool as_json) {
   const auto line = [](const char* name, int64_t bytes, const std::string& detail) {
     fmt::print("{:<10} {:>11}{}{}\n", name, FormatBytes(bytes), detail.empty() ? "" : "  ", detail);
   };
-  line("weights", report.weight_bytes, "mapped from the file");
+  line("weights", report.weight_bytes, report.maps_weights ? "mapped from the file" : "");
   line("state", report.slot_bytes, fmt::format("{} sequences", report.num_slots));
   line("KV cache", report.page_bytes, fmt::format("{} pages of {} tokens", report.num_pages, report.page_tokens));
   line("workspace", report.workspace_bytes, "");

@@ -30,19 +30,27 @@ Status CheckDeviceName(std::string_view name) {
              : InvalidArgument("there is no device '{}', expected 'auto', 'cpu', 'cuda' or 'cuda:N'", name);
 }
 
-StatusOr<std::unique_ptr<Device>> CreateDevice(const std::string& name, std::string_view target, int num_threads,
-                                               bool pin_threads) {
+StatusOr<std::unique_ptr<Device>> CreateDevice(const std::string& name, const schema::Plan& plan, int num_threads,
+                                               bool pin_threads, std::string* note) {
   RETURN_IF_ERROR(CheckDeviceName(name));
-  const std::string_view device = name == "auto" ? target : std::string_view(name);
-  if ((device == "cpu") != (target == "cpu")) {
+  const std::string_view target = plan.target()->string_view();
+  const bool runs_on_gpu = target == "cuda", runs_on_cpu = !runs_on_gpu || plan.on_cpu() != nullptr;
+  const bool any = name == "auto", is_cpu = name == "cpu";
+  if (!any && !(is_cpu ? runs_on_cpu : runs_on_gpu)) {
     return InvalidArgument("the plan is for target {}, which device '{}' does not run; compile it with --target {}",
-                           target, device, device == "cpu" ? "cpu" : "sm_90a or the like");
+                           target, name, is_cpu ? "cpu" : "sm_90a or the like");
   }
-  if (device == "cpu") {
-    return std::unique_ptr<Device>(std::make_unique<CpuDevice>(num_threads, pin_threads));
+  if (runs_on_gpu && !is_cpu) {
+    StatusOr<std::unique_ptr<Device>> gpu = CudaDevice::Open(any ? 0 : GpuOrdinal(name));
+    if (gpu.ok() || !any || gpu.status().code() != StatusCode::kUnavailable) {
+      return gpu;
+    }
+    if (!runs_on_cpu) {
+      return std::move(gpu).status().WithContext("compile the plan with --target cpu to run it on the CPU");
+    }
+    *note = fmt::format("no GPU, running on the CPU: {}", gpu.status().message());
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<Device> gpu, CudaDevice::Open(GpuOrdinal(device)));
-  return gpu;
+  return std::unique_ptr<Device>(std::make_unique<CpuDevice>(num_threads, pin_threads));
 }
 
 }  // namespace nemotron::runtime

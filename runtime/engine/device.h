@@ -141,11 +141,12 @@ inline DeviceMemory::~DeviceMemory() {
 /// kInvalidArgument unless `name` is one that a device may have: "auto", "cpu", "cuda" or "cuda:N".
 Status CheckDeviceName(std::string_view name);
 
-/// The device called `name`: "cpu", "cuda", "cuda:N" for GPU N, or "auto", the one that a plan for `target` runs on.
-/// `num_threads` 0: the cores that this process may use; `pin_threads`: each on a core of its own. kInvalidArgument for
-/// other names, and for a device that cannot run such a plan; kUnavailable if there is no GPU.
-StatusOr<std::unique_ptr<Device>> CreateDevice(const std::string& name, std::string_view target, int num_threads,
-                                               bool pin_threads);
+/// The device called `name`: "cpu", "cuda", "cuda:N" for GPU N, or "auto", the one that `plan` is for; if that is a GPU
+/// and there is none, the CPU for plans that it can run too, and `note` says so. `num_threads` 0: the cores that this
+/// process may use; `pin_threads`: each on a core of its own. kInvalidArgument for other names, and for a device that
+/// cannot run the plan; kUnavailable if there is no GPU.
+StatusOr<std::unique_ptr<Device>> CreateDevice(const std::string& name, const schema::Plan& plan, int num_threads,
+                                               bool pin_threads, std::string* note);
 
 }  // namespace nemotron::runtime
 

@@ -1,6 +1,7 @@
 #include "runtime/engine/engine.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "runtime/engine/device.h"
@@ -8,6 +9,7 @@
 #include "runtime/engine/sequence.h"
 #include "runtime/engine/session_file.h"
 #include "runtime/engine/step_builder.h"
+#include "runtime/plan/cpu_plan.h"
 
 namespace nemotron::runtime {
 namespace {
@@ -15,6 +17,7 @@ namespace {
 /// A device with a program that is ready to run, and the memory that both need.
 struct Prepared {
   std::unique_ptr<Device> device;
+  std::optional<CpuPlan> cpu_plan;  // what runs, if that is not the plan itself; its weights are still missing
   std::unique_ptr<DeviceProgram> program;
   ProgramLimits limits;
   MemoryReport memory;
@@ -24,15 +27,24 @@ StatusOr<Prepared> PrepareEngine(const Plan& plan, const EngineOptions& options)
   Prepared prepared;
   ASSIGN_OR_RETURN(prepared.limits,
                    ResolveLimits(options, static_cast<int64_t>(plan.root().model()->max_position_embeddings())));
-  ASSIGN_OR_RETURN(prepared.device, CreateDevice(options.device, plan.root().target()->string_view(),
-                                                 options.num_threads, options.pin_threads));
-  ASSIGN_OR_RETURN(prepared.program, prepared.device->Prepare(plan, prepared.limits));
+  std::string note;
+  ASSIGN_OR_RETURN(prepared.device,
+                   CreateDevice(options.device, plan.root(), options.num_threads, options.pin_threads, &note));
+  if (prepared.device->name() == "cpu" && plan.root().on_cpu() != nullptr) {
+    ASSIGN_OR_RETURN(prepared.cpu_plan, CpuPlan::Create(plan));
+  }
+  const Plan& runs = prepared.cpu_plan.has_value() ? *prepared.cpu_plan->plan() : plan;
+  ASSIGN_OR_RETURN(prepared.program, prepared.device->Prepare(runs, prepared.limits));
   int64_t available = options.memory_limit_bytes;
   if (available == 0) {
     ASSIGN_OR_RETURN(available, prepared.device->AvailableBytes());
   }
   ASSIGN_OR_RETURN(prepared.memory,
-                   FitMemory(plan, options, prepared.limits, prepared.program->workspace_bytes(), available));
+                   FitMemory(runs, options, prepared.limits, prepared.program->workspace_bytes(), available));
+  prepared.memory.maps_weights = prepared.device->name() == "cpu" && !prepared.cpu_plan.has_value();
+  if (!note.empty()) {
+    prepared.memory.note = prepared.memory.note.empty() ? note : note + "; " + prepared.memory.note;
+  }
   return prepared;
 }
 
@@ -91,6 +103,15 @@ StatusOr<std::unique_ptr<Engine>> Engine::Load(std::shared_ptr<const Plan> plan,
     return InvalidArgument("no plan was given");
   }
   ASSIGN_OR_RETURN(Prepared prepared, PrepareEngine(*plan, options));
+  // Before threads are pinned: the readers may run anywhere.
+  if (prepared.cpu_plan.has_value()) {
+    RETURN_IF_ERROR(prepared.cpu_plan->Fill(prepared.device->num_threads(), options.load_progress));
+    plan = prepared.cpu_plan->plan();
+    // Again, now that the weights are there: some kernels make tables of theirs.
+    ASSIGN_OR_RETURN(prepared.program, prepared.device->Prepare(*plan, prepared.limits));
+  } else {
+    RETURN_IF_ERROR(prepared.program->LoadWeights(options.load_progress));
+  }
   auto impl = std::make_unique<Impl>();
   impl->plan = std::move(plan);
   impl->device = std::move(prepared.device);
@@ -102,8 +123,6 @@ StatusOr<std::unique_ptr<Engine>> Engine::Load(std::shared_ptr<const Plan> plan,
   if (root.tokenizer() != nullptr) {
     ASSIGN_OR_RETURN(impl->tokenizer, LoadTokenizer(*impl->plan));
   }
-  // Before threads are pinned: the readers may run anywhere.
-  RETURN_IF_ERROR(impl->program->LoadWeights(options.load_progress));
   RETURN_IF_ERROR(impl->program->AllocateWorkspace());
   SequenceTable::Geometry geometry;
   geometry.max_sequences = impl->limits.max_sequences;

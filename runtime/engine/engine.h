@@ -36,13 +36,16 @@ struct EngineOptions {
 
 /// What an engine needs, before anything is allocated. Bytes.
 struct MemoryReport {
-  int64_t weight_bytes = 0;     ///< mapped from the file, shared between processes
+  int64_t weight_bytes = 0;
+  bool maps_weights = false;    ///< from the file, shared between processes; else they are a copy
   int64_t slot_bytes = 0;       ///< all slots
   int64_t page_bytes = 0;       ///< all pages
   int64_t workspace_bytes = 0;  ///< activations and scratch
   int64_t available_bytes = 0;  ///< what there is, or the limit that was set
   int64_t num_slots = 0, num_pages = 0, page_tokens = 0;
-  std::string note;  ///< what was lowered to fit, and the flag that sets it; empty if nothing was
+  /// What a user should know: that there is no GPU, what was lowered to fit and the flag that sets it; empty if
+  /// nothing.
+  std::string note;
   int64_t total_bytes() const { return weight_bytes + slot_bytes + page_bytes + workspace_bytes; }
 };
 

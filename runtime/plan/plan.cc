@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "runtime/base/mapped_file.h"
 #include "runtime/plan/format.h"
 #include "runtime/plan/validate.h"
 
@@ -72,7 +73,7 @@ StatusOr<const schema::Plan*> ReadMetadata(std::span<const std::byte> bytes, con
   if (metadata.size() < 8 || !schema::PlanBufferHasIdentifier(data)) {
     return DataLoss("metadata has no identifier '{}'", schema::PlanIdentifier());
   }
-  // Deeper or larger than any plan: tables nest 4 deep, and the largest models have about 10^5 of them.
+  // Deeper or larger than any plan: tables nest 5 deep, and the largest models have about 10^5 of them.
   flatbuffers::Verifier verifier(data, metadata.size(), /*max_depth=*/16, /*max_tables=*/1 << 21);
   if (!schema::VerifyPlanBuffer(verifier)) {
     return DataLoss("metadata is not a well-formed flatbuffer of schema nemotron.schema.Plan");
@@ -82,7 +83,8 @@ StatusOr<const schema::Plan*> ReadMetadata(std::span<const std::byte> bytes, con
 
 }  // namespace
 
-StatusOr<std::shared_ptr<const Plan>> Plan::FromBytes(std::span<const std::byte> bytes, const LoadOptions& options) {
+StatusOr<std::shared_ptr<const Plan>> Plan::FromBytes(std::span<const std::byte> bytes, const LoadOptions& options,
+                                                      std::shared_ptr<const void> owner) {
   if (reinterpret_cast<uintptr_t>(bytes.data()) % kBufferAlignment != 0) {
     return InvalidArgument("the plan lies at an address that is not a multiple of {}", kBufferAlignment);
   }
@@ -91,7 +93,9 @@ StatusOr<std::shared_ptr<const Plan>> Plan::FromBytes(std::span<const std::byte>
   RETURN_IF_ERROR(ValidateMetadata(*root, preamble.metadata_offset));
 
   std::shared_ptr<Plan> plan(new Plan());
+  plan->owner_ = std::move(owner);
   plan->bytes_ = bytes;
+  plan->path_ = options.path;
   plan->root_ = root;
   std::set<uint64_t> offsets;  // weights may share a segment
   for (const schema::Weight* weight : *root->weights()) {
@@ -109,15 +113,13 @@ StatusOr<std::shared_ptr<const Plan>> Plan::FromBytes(std::span<const std::byte>
 
 StatusOr<std::shared_ptr<const Plan>> Plan::Load(const std::string& path, const LoadOptions& options) {
   ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
-  StatusOr<std::shared_ptr<const Plan>> loaded = FromBytes(file.bytes(), options);
-  if (!loaded.ok()) {
-    return std::move(loaded).status().WithContext(fmt::format("while loading '{}'", path));
+  const auto owner = std::make_shared<const MappedFile>(std::move(file));
+  StatusOr<std::shared_ptr<const Plan>> plan =
+      FromBytes(owner->bytes(), {.verify_weights = options.verify_weights, .path = path}, owner);
+  if (!plan.ok()) {
+    return std::move(plan).status().WithContext(fmt::format("while loading '{}'", path));
   }
-  // The object was made just above and nobody else has it yet.
-  auto plan = std::const_pointer_cast<Plan>(std::move(loaded).value());
-  plan->file_ = std::move(file);
-  plan->path_ = path;
-  return std::shared_ptr<const Plan>(std::move(plan));
+  return plan;
 }
 
 Status Plan::VerifySegments() const {

@@ -6,10 +6,21 @@
 #include <cstring>
 #include <utility>
 
-#include "runtime/plan/format.h"
 #include "runtime/plan/validate.h"
 
 namespace nemotron::runtime {
+
+PlanPreamble MakePreamble(std::span<const std::byte> metadata, uint64_t metadata_offset) {
+  PlanPreamble preamble = {};
+  std::memcpy(preamble.magic, kPlanMagic, sizeof(kPlanMagic));
+  preamble.version = kPlanPreambleVersion;
+  preamble.metadata_offset = metadata_offset;
+  preamble.metadata_size = metadata.size();
+  preamble.file_size_bytes = metadata_offset + metadata.size();
+  preamble.metadata_checksum = XXH3_64bits(metadata.data(), metadata.size());
+  preamble.preamble_checksum = XXH3_64bits(&preamble, offsetof(PlanPreamble, preamble_checksum));
+  return preamble;
+}
 
 struct PlanWriter::Hash {
   Hash() : state(XXH3_createState()) {}
@@ -93,15 +104,9 @@ Status PlanWriter::Finish(schema::PlanT& plan) {
     return InvalidArgument("the plan would not load: {}", valid.message());
   }
 
-  PlanPreamble preamble = {};
-  std::memcpy(preamble.magic, kPlanMagic, sizeof(kPlanMagic));
-  preamble.version = kPlanPreambleVersion;
-  preamble.metadata_offset = offset_;
-  preamble.metadata_size = builder.GetSize();
-  preamble.file_size_bytes = offset_ + builder.GetSize();
-  preamble.metadata_checksum = XXH3_64bits(builder.GetBufferPointer(), builder.GetSize());
-  preamble.preamble_checksum = XXH3_64bits(&preamble, offsetof(PlanPreamble, preamble_checksum));
-  RETURN_IF_ERROR(Write(std::as_bytes(std::span(builder.GetBufferPointer(), builder.GetSize()))));
+  const std::span<const std::byte> metadata = std::as_bytes(std::span(builder.GetBufferPointer(), builder.GetSize()));
+  const PlanPreamble preamble = MakePreamble(metadata, offset_);
+  RETURN_IF_ERROR(Write(metadata));
   RETURN_IF_ERROR(file_.WriteAt(0, std::as_bytes(std::span(&preamble, 1))));
   return file_.Commit();
 }

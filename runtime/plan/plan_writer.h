@@ -9,9 +9,13 @@
 
 #include "runtime/base/file_writer.h"
 #include "runtime/base/status.h"
+#include "runtime/plan/format.h"
 #include "runtime/plan/plan_generated.h"
 
 namespace nemotron::runtime {
+
+/// What a plan begins with whose metadata is at `metadata_offset`.
+PlanPreamble MakePreamble(std::span<const std::byte> metadata, uint64_t metadata_offset);
 
 /// Writes a plan file from front to end: segments are streamed and checksummed as they pass by, the flatbuffer follows,
 /// and the preamble is filled in last. The file appears at its path only when `Finish` succeeded; a writer that is

@@ -217,6 +217,38 @@ Status CheckStates(const schema::Plan& plan) {
   return OkStatus();
 }
 
+/// The CPU's program of a plan for GPUs, and that weights can be laid out for it.
+Status CheckOnCpu(const schema::Plan& plan, uint64_t metadata_offset) {
+  if (plan.target()->string_view() != "cuda") {
+    return DataLoss("on_cpu is there, but the plan is for target '{}', expected it in plans for 'cuda' alone",
+                    plan.target()->string_view());
+  }
+  const schema::CpuProgram& on_cpu = *plan.on_cpu();
+  const uint32_t num_weights = plan.weights()->size();
+  RETURN_IF_ERROR(CheckCount("on_cpu.layouts", on_cpu.layouts(), num_weights, num_weights));
+  for (uint32_t i = 0; i < num_weights; ++i) {
+    const schema::Weight& weight = *plan.weights()->Get(i);
+    const auto layout = static_cast<schema::Layout>(on_cpu.layouts()->Get(i));
+    const std::string what = fmt::format("on_cpu.layouts[{}], of weight '{}',", i, weight.name()->string_view());
+    RETURN_IF_ERROR(ValidateEnum(what, static_cast<int>(layout), 3));
+    if (layout != weight.layout() && layout != schema::Layout::Panel) {
+      return DataLoss("{} is {}, expected {} as in the file, or Panel", what, schema::EnumNameLayout(layout),
+                      schema::EnumNameLayout(weight.layout()));
+    }
+    ASSIGN_OR_RETURN(const std::span<const int64_t> shape, ShapeOf(what, *weight.shape()));
+    const StatusOr<int64_t> bytes = WeightBytes(static_cast<DType>(weight.dtype()), layout, shape);
+    if (!bytes.ok()) {
+      return DataLoss("{} {}", what, bytes.status().message());
+    }
+  }
+  const PlanProgram of = {plan, *on_cpu.program(), "cpu"};
+  Status status = ValidateKernels(of, metadata_offset);
+  if (status.ok()) {
+    status = ValidateProgram(of);
+  }
+  return std::move(status).WithContext("in the program on_cpu");
+}
+
 Status CheckTokenId(std::string_view what, int32_t id, uint64_t vocab_size, bool optional) {
   if (!(optional && id == -1) && (id < 0 || static_cast<uint64_t>(id) >= vocab_size)) {
     return DataLoss("{} is {}, expected {}0 to {}", what, id, optional ? "-1 (none) or " : "", vocab_size - 1);
@@ -328,12 +360,14 @@ Status ValidateMetadata(const schema::Plan& plan, uint64_t metadata_offset) {
     }
     RETURN_IF_ERROR(ValidateSegment("tokenizer.data", *plan.tokenizer()->data(), metadata_offset));
   }
-  RETURN_IF_ERROR(ValidateKernels(plan, metadata_offset));
+  const PlanProgram of = {plan, *plan.program(), plan.target()->string_view()};
+  RETURN_IF_ERROR(ValidateKernels(of, metadata_offset));
   RETURN_IF_ERROR(CheckOverlaps(plan));
   if (plan.generation() != nullptr) {
     RETURN_IF_ERROR(CheckGeneration(*plan.generation()));
   }
-  return ValidateProgram(plan);
+  RETURN_IF_ERROR(ValidateProgram(of));
+  return plan.on_cpu() != nullptr ? CheckOnCpu(plan, metadata_offset) : OkStatus();
 }
 
 }  // namespace nemotron::runtime

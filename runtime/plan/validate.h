@@ -32,13 +32,20 @@ inline constexpr uint64_t kMaxSlotBytes = uint64_t{1} << 36;
 /// kUnimplemented, naming the field, what was found and what was expected.
 Status ValidateMetadata(const schema::Plan& plan, uint64_t metadata_offset);
 
-/// The part of it about `plan.program()`: buffers within their arenas, indices and columns of arguments, and the flow
+/// A program of a plan: its own, or the one that it holds for the CPU.
+struct PlanProgram {
+  const schema::Plan& plan;
+  const schema::Program& program;
+  std::string_view target;  ///< that the program is for
+};
+
+/// The part of it about a program: buffers within their arenas, indices and columns of arguments, and the flow
 /// of data: whatever a dispatch reads was written before and not overwritten since, and no output overlaps another
 /// argument.
-Status ValidateProgram(const schema::Plan& plan);
+Status ValidateProgram(const PlanProgram& of);
 
-/// Kernels: names, and of plans whose kernels are compiled launches and images. A step of `ValidateMetadata`.
-Status ValidateKernels(const schema::Plan& plan, uint64_t metadata_offset);
+/// Kernels: names, and where they are compiled launches and images. A step of `ValidateMetadata`.
+Status ValidateKernels(const PlanProgram& of, uint64_t metadata_offset);
 
 /// A segment lies between the preamble and the metadata. kDataLoss, with `what` as the field.
 Status ValidateSegment(const std::string& what, const schema::Segment& segment, uint64_t metadata_offset);

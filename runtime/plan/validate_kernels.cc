@@ -76,12 +76,12 @@ Status CheckCompiled(const std::string& what, const schema::Kernel& kernel, uint
 
 }  // namespace
 
-Status ValidateKernels(const schema::Plan& plan, uint64_t metadata_offset) {
-  const schema::Program& program = *plan.program();
+Status ValidateKernels(const PlanProgram& of, uint64_t metadata_offset) {
+  const schema::Program& program = of.program;
   if (program.kernels()->size() > kMaxKernels) {
     return DataLoss("program has {} kernels, expected at most {}", program.kernels()->size(), kMaxKernels);
   }
-  const bool are_compiled = plan.target()->string_view() == "cuda";
+  const bool are_compiled = of.target == "cuda";
   std::unordered_set<std::string_view> names;
   for (uint32_t i = 0; i < program.kernels()->size(); ++i) {
     const schema::Kernel& kernel = *program.kernels()->Get(i);
@@ -94,7 +94,7 @@ Status ValidateKernels(const schema::Plan& plan, uint64_t metadata_offset) {
     if (are_compiled) {
       RETURN_IF_ERROR(CheckCompiled(what, kernel, metadata_offset));
     } else if (kernel.launches() != nullptr || kernel.images() != nullptr || kernel.scratch() != nullptr) {
-      return DataLoss("{} has launches or images, but the plan is for target '{}'", what, plan.target()->string_view());
+      return DataLoss("{} has launches or images, but the program is for target '{}'", what, of.target);
     }
   }
   return OkStatus();

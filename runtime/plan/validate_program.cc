@@ -100,10 +100,10 @@ Status CheckPlace(const std::string& what, const schema::Buffer& buffer, uint64_
 }
 
 /// What is asked of a zeroed one. `runs` are the bytes of those before, begin -> end.
-Status CheckZeroed(const std::string& what, const schema::Plan& plan, const schema::Buffer& buffer,
+Status CheckZeroed(const std::string& what, const PlanProgram& of, const schema::Buffer& buffer,
                    std::map<uint64_t, uint64_t>* runs) {
-  if (plan.target()->string_view() != "cuda") {
-    return DataLoss("{} is zeroed, which target '{}' has no memory for", what, plan.target()->string_view());
+  if (of.target != "cuda") {
+    return DataLoss("{} is zeroed, which target '{}' has no memory for", what, of.target);
   }
   const bool has_dtype = buffer.dtype() == schema::DType::I32 || buffer.dtype() == schema::DType::F32;
   if (buffer.space() != schema::Space::Token || !has_dtype) {
@@ -114,7 +114,7 @@ Status CheckZeroed(const std::string& what, const schema::Plan& plan, const sche
     return DataLoss("{} has rows of {} bytes at offset {}, expected {} bytes at a multiple of 4, for it is zeroed",
                     what, buffer.row_bytes(), buffer.offset_bytes(), 4 * buffer.columns());
   }
-  const uint64_t all = plan.program()->zeroed_bytes(), begin = buffer.offset_bytes();
+  const uint64_t all = of.program.zeroed_bytes(), begin = buffer.offset_bytes();
   if (begin > all || buffer.row_bytes() > all - begin) {
     return DataLoss("{} ends at byte {} + {} of {} zeroed bytes a token", what, begin, buffer.row_bytes(), all);
   }
@@ -127,8 +127,8 @@ Status CheckZeroed(const std::string& what, const schema::Plan& plan, const sche
   return OkStatus();
 }
 
-Status CheckBuffers(const schema::Plan& plan) {
-  const schema::Program& program = *plan.program();
+Status CheckBuffers(const PlanProgram& of) {
+  const schema::Program& program = of.program;
   if (program.buffers()->size() > kMaxBuffers) {
     return DataLoss("program.buffers has {} entries, expected at most {}", program.buffers()->size(), kMaxBuffers);
   }
@@ -163,7 +163,7 @@ Status CheckBuffers(const schema::Plan& plan) {
                       buffer.row_bytes());
     }
     if (buffer.zeroed()) {
-      RETURN_IF_ERROR(CheckZeroed(what, plan, buffer, &zeroed));
+      RETURN_IF_ERROR(CheckZeroed(what, of, buffer, &zeroed));
       continue;
     }
     RETURN_IF_ERROR(CheckPlace(what, buffer, per_token ? program.token_arena_bytes() : program.row_arena_bytes()));
@@ -176,17 +176,17 @@ Status CheckBuffers(const schema::Plan& plan) {
   return OkStatus();
 }
 
-Status CheckLogits(const schema::Plan& plan) {
-  const schema::Program& program = *plan.program();
+Status CheckLogits(const PlanProgram& of) {
+  const schema::Program& program = of.program;
   if (program.logits() >= program.buffers()->size()) {
     return DataLoss("program.logits is {}, but there are {} buffers", program.logits(), program.buffers()->size());
   }
   const schema::Buffer& logits = *program.buffers()->Get(program.logits());
   if (logits.dtype() != schema::DType::F32 || logits.space() != schema::Space::Row ||
-      logits.columns() != plan.model()->vocab_size()) {
+      logits.columns() != of.plan.model()->vocab_size()) {
     return DataLoss("program.logits names buffer '{}' of {} {} {} columns, expected f32 [R, {}]",
                     logits.name()->string_view(), DTypeName(static_cast<DType>(logits.dtype())),
-                    schema::EnumNameSpace(logits.space()), logits.columns(), plan.model()->vocab_size());
+                    schema::EnumNameSpace(logits.space()), logits.columns(), of.plan.model()->vocab_size());
   }
   return OkStatus();
 }
@@ -212,14 +212,14 @@ Status CheckSamples(const schema::Program& program) {
   return OkStatus();
 }
 
-Status CheckArgument(const std::string& what, const schema::Plan& plan, const schema::Argument& argument) {
+Status CheckArgument(const std::string& what, const PlanProgram& of, const schema::Argument& argument) {
   RETURN_IF_ERROR(ValidateEnum(what + " kind", static_cast<int>(argument.kind()), 4));
-  const schema::Program& program = *plan.program();
+  const schema::Program& program = of.program;
   const bool is_buffer =
       argument.kind() == schema::ArgumentKind::Input || argument.kind() == schema::ArgumentKind::Output;
   const uint32_t count = is_buffer                                         ? program.buffers()->size()
-                         : argument.kind() == schema::ArgumentKind::Weight ? plan.weights()->size()
-                                                                           : plan.states()->size();
+                         : argument.kind() == schema::ArgumentKind::Weight ? of.plan.weights()->size()
+                                                                           : of.plan.states()->size();
   if (argument.index() >= count) {
     return DataLoss("{} has index {}, but there are {} {}", what, argument.index(), count,
                     is_buffer                                         ? "buffers"
@@ -298,8 +298,8 @@ Status CheckAliases(const std::string& what, const schema::Program& program, con
   return OkStatus();
 }
 
-Status CheckDispatch(uint32_t index, const schema::Plan& plan, Liveness* liveness) {
-  const schema::Program& program = *plan.program();
+Status CheckDispatch(uint32_t index, const PlanProgram& of, Liveness* liveness) {
+  const schema::Program& program = of.program;
   const schema::Dispatch& dispatch = *program.dispatches()->Get(index);
   if (dispatch.kernel() >= program.kernels()->size()) {
     return DataLoss("program.dispatches[{}] names kernel {}, but there are {}", index, dispatch.kernel(),
@@ -307,9 +307,9 @@ Status CheckDispatch(uint32_t index, const schema::Plan& plan, Liveness* livenes
   }
   const std::string what = fmt::format("program.dispatches[{}] '{}'", index,
                                        program.kernels()->Get(dispatch.kernel())->name()->string_view());
-  if (dispatch.layer() < -1 || dispatch.layer() >= static_cast<int64_t>(plan.model()->num_layers())) {
+  if (dispatch.layer() < -1 || dispatch.layer() >= static_cast<int64_t>(of.plan.model()->num_layers())) {
     return DataLoss("{} belongs to layer {}, expected -1 (none) to {}", what, dispatch.layer(),
-                    static_cast<int64_t>(plan.model()->num_layers()) - 1);
+                    static_cast<int64_t>(of.plan.model()->num_layers()) - 1);
   }
   if (dispatch.arguments()->size() > kMaxArguments) {
     return DataLoss("{} has {} arguments, expected at most {}", what, dispatch.arguments()->size(), kMaxArguments);
@@ -319,7 +319,7 @@ Status CheckDispatch(uint32_t index, const schema::Plan& plan, Liveness* livenes
     const schema::Argument& argument = *dispatch.arguments()->Get(i);
     RETURN_IF_ERROR(ValidateName(fmt::format("{} argument {} name", what, i), argument.name()->string_view()));
     const std::string argument_name = fmt::format("{} argument '{}'", what, argument.name()->string_view());
-    RETURN_IF_ERROR(CheckArgument(argument_name, plan, argument));
+    RETURN_IF_ERROR(CheckArgument(argument_name, of, argument));
     if (!names.emplace(argument.kind(), argument.name()->string_view()).second) {
       return DataLoss("{} is given twice", argument_name);
     }
@@ -344,20 +344,20 @@ Status CheckDispatch(uint32_t index, const schema::Plan& plan, Liveness* livenes
 
 }  // namespace
 
-Status ValidateProgram(const schema::Plan& plan) {
-  const schema::Program& program = *plan.program();
+Status ValidateProgram(const PlanProgram& of) {
+  const schema::Program& program = of.program;
   if (program.kernels()->size() > kMaxKernels || program.dispatches()->size() > kMaxDispatches) {
     return DataLoss("program has {} kernels and {} dispatches, expected at most {} and {}", program.kernels()->size(),
                     program.dispatches()->size(), kMaxKernels, kMaxDispatches);
   }
-  RETURN_IF_ERROR(CheckBuffers(plan));
-  RETURN_IF_ERROR(CheckLogits(plan));
+  RETURN_IF_ERROR(CheckBuffers(of));
+  RETURN_IF_ERROR(CheckLogits(of));
   RETURN_IF_ERROR(CheckSamples(program));
   Liveness liveness(program);
   for (uint32_t i = 0; i < program.dispatches()->size(); ++i) {
-    RETURN_IF_ERROR(CheckDispatch(i, plan, &liveness));
+    RETURN_IF_ERROR(CheckDispatch(i, of, &liveness));
   }
-  if (!liveness.IsLive(program.logits(), 0, plan.model()->vocab_size())) {
+  if (!liveness.IsLive(program.logits(), 0, of.plan.model()->vocab_size())) {
     return DataLoss("program.logits names buffer '{}', which does not hold data at the end of the program",
                     program.buffers()->Get(program.logits())->name()->string_view());
   }

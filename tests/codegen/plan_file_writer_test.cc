@@ -240,6 +240,44 @@ TEST_F(PlanFileWriterTest, WhatWouldNotLoadIsNotWritten) {
   EXPECT_THAT(WriteFails(kSimple), HasSubstr("the plan would not load: program.logits"));
 }
 
+/// What a plan for GPUs holds for the CPU reads the same weights and states.
+TEST_F(PlanFileWriterTest, ProgramForTheCpuMustBeOfTheSameModel) {
+  source_.Add("w", DType::kBF16, {3, 5});
+  const auto fails = [&](const std::string& weights, const std::string& cpu_weights) {
+    const auto cpu_module = Parse(cpu_weights);
+    options_.cpuModule = *cpu_module;
+    return WriteFails(weights, "plan.target = \"cuda\"");
+  };
+  const std::string simple = kSimple, widened = R"(
+    nemotron.weight @w.source : tensor<3x5xbf16> from "w"
+    plan.weight @w : tensor<3x5xf32> {
+      %0 = nemotron.get_weight @w.source : tensor<3x5xbf16>
+      %1 = nemotron.cast %0 : tensor<3x5xbf16> to tensor<3x5xf32>
+      plan.yield %1 : tensor<3x5xf32>
+    })";
+  const std::string other = R"(
+    nemotron.weight @w.source : tensor<3x5xbf16> from "w"
+    nemotron.weight @v.source : tensor<3x5xbf16> from "v"
+    plan.weight @w : tensor<3x5xbf16> {
+      %0 = nemotron.get_weight @v.source : tensor<3x5xbf16>
+      plan.yield %0 : tensor<3x5xbf16>
+    })";
+  EXPECT_THAT(fails(simple, widened), HasSubstr("is made in another way for the CPU, as 'tensor<3x5xf32>'"));
+  EXPECT_THAT(fails(simple, other), HasSubstr("is made in another way for the CPU"));
+  EXPECT_THAT(fails(simple, simple + R"(
+    plan.weight @v : tensor<3x5xbf16> {
+      %0 = nemotron.get_weight @w.source : tensor<3x5xbf16>
+      plan.yield %0 : tensor<3x5xbf16>
+    })"),
+              HasSubstr("is read by the CPU's program alone"));
+  EXPECT_THAT(fails(simple, simple + "plan.state @s conv : tensor<3x4xf32> {offset = 128}"),
+              HasSubstr("is not there in the plan for GPUs"));
+  EXPECT_THAT(fails(simple + "plan.state @s conv : tensor<3x4xf32> {offset = 128}",
+                    simple + "plan.state @s conv : tensor<3x4xf32> {offset = 192}"),
+              HasSubstr("has another kind, type or place in the plan for GPUs"));
+  EXPECT_THAT(fails(simple, simple), HasSubstr("the plan would not load: program.kernels"));  // it has no launches
+}
+
 TEST_F(PlanFileWriterTest, BadPathIsNamed) {
   source_.Add("w", DType::kBF16, {3, 5});
   options_.path = (folder_ / "nosuch" / "x.plan").string();

@@ -10,6 +10,8 @@ from support import DATA, PLANS, TINY, Case, log_softmax, main, read_safetensors
 GOLDENS = ["nemotron-h-dense", "nemotron-h-moe", "nemotron-h-bias-tied", "nemotron-4", "nemotron-4-mha"]
 # The simulated GPU and the code that it takes from the plan.
 GPUS = {"a100": "sm_80", "rtx4090": "sm_89", "h100": "sm_90a"}
+NO_DRIVER = "/nonexistent/libcuda.so.1"
+KERNEL_CACHE = os.environ["NEMOTRON_KERNEL_CACHE"]
 PROMPT = "And it came to pass"
 # Of a layer in decode, by its letter: `*` beyond 512 tokens, where attention merges segments.
 MOST_LAUNCHES = {"M": 4, "-": 3, "*": 6}
@@ -152,18 +154,78 @@ class Cuda(Case):
                 rest = self.greedy("h100", plan, "--load-session", session, "--prompt", PROMPT[11:], count=4)
                 self.assertEqual(rest, whole)
 
+    def on_cpu(self, plan, *args):
+        """Tokens, the bytes of all logits, and what a run on the CPU says."""
+        out = self.tmp / "logits.safetensors"
+        done = run("nemotron-run", plan, *args, "-n", 8, "--temperature", 0, "--ignore-eos", "--logits-out", out, "--json",
+                   env={**os.environ, "NEMOTRON_LIBCUDA": NO_DRIVER})
+        return json.loads(done.stdout)["token_ids"], out.read_bytes(), done.stderr
+
+    def test_on_the_cpu(self):
+        # The same program and the same weights as in a plan for the CPU, so the same bits.
+        ids = self.write("ids.json", json.dumps(list(range(1, 41))))
+        for on_gpu, on_cpu in (("nemotron-h-tiny", "nemotron-h-tiny-bf16"),
+                               ("nemotron-h-tiny-fp8-all", "nemotron-h-tiny-fp8-all"),
+                               ("nemotron-h-tiny-nemotron-h-kv", "nemotron-h-tiny-nemotron-h-kv"),
+                               ("nemotron-h-tiny-weight-only", "nemotron-h-tiny-weight-only"),
+                               ("nemotron-h-moe", "nemotron-h-moe-bf16"),
+                               ("nemotron-h-bias-tied", "nemotron-h-bias-tied-bf16"), ("nemotron-4-mha", "nemotron-4-mha-bf16")):
+            with self.subTest(on_gpu):
+                tokens, logits, _ = self.on_cpu(self.plan(on_cpu), "--prompt-ids", ids)
+                for device in ("cpu", "auto"):
+                    found = self.on_cpu(self.cuda_plan(on_gpu), "--prompt-ids", ids, "--device", device)
+                    self.assertEqual(found[0], tokens)
+                    self.assertTrue(found[1] == logits, "logits differ")
+                    self.assertEqual("no GPU, running on the CPU: there is no NVIDIA driver" in found[2], device == "auto")
+
+    def test_on_the_cpu_though_there_is_a_gpu(self):
+        done = self.run_on("h100", self.cuda_plan("nemotron-h-tiny"), "--prompt", PROMPT, "-n", 2, "--device", "cpu",
+                           "--profile", "--json")
+        decode = json.loads(done.stdout)["profile"]["decode"]
+        self.assertEqual({kernel["kernel"].split(".")[0] for kernel in decode["kernels"]}, {"cpu"})
+        # Sessions of a plan that was compiled for the CPU go on.
+        session = self.tmp / "session"
+        self.run_on("h100", self.plan("nemotron-h-tiny-bf16"), "--prompt", PROMPT, "-n", 0, "--save-session", session)
+        self.run_on("h100", self.cuda_plan("nemotron-h-tiny"), "--load-session", session, "--prompt", " x", "-n", 1,
+                    "--device", "cpu")
+
+    def test_other_tools_on_the_cpu(self):
+        plan, environment = self.cuda_plan("nemotron-h-tiny"), {**os.environ, "NEMOTRON_LIBCUDA": NO_DRIVER}
+        text = self.write("text.txt", (TINY / "heldout.txt").read_text()[:200])
+        done = run("nemotron-run", "--compare", self.plan("nemotron-h-tiny-bf16"), plan, "--text", text, "--layers", "--json",
+                   env=environment)
+        self.assertEqual(json.loads(done.stdout)["kl_divergence"]["max"], 0)
+        memory = json.loads(run("nemotron-run", plan, "--memory", "--json", env=environment).stdout)
+        self.assertFalse(memory["maps_weights"])
+        self.assertIn("no GPU", memory["note"])
+        self.assertTrue(json.loads(run("nemotron-inspect", plan, "--json").stdout)["runs_on_cpu"])
+        self.assertRegex(run("nemotron-inspect", plan).stdout, r"on the CPU +\d+ dispatches")
+
     def test_without_a_gpu(self):
-        environment = {**os.environ, "NEMOTRON_LIBCUDA": "/nonexistent/libcuda.so.1"}
-        done = run("nemotron-run", self.cuda_plan("nemotron-h-tiny"), "--prompt", PROMPT, check=False, env=environment)
+        environment = {**os.environ, "NEMOTRON_LIBCUDA": NO_DRIVER}
+        done = run("nemotron-run", self.cuda_plan("nemotron-h-tiny"), "--prompt", PROMPT, "--device", "cuda", check=False,
+                   env=environment)
         self.assertEqual(done.returncode, 1)
         self.assertIn("there is no NVIDIA driver", done.stderr)
         # A plan for the CPU does not ask for one.
-        run("nemotron-run", self.plan("nemotron-h-tiny-bf16"), "--prompt", PROMPT, "-n", 1, env=environment)
+        done = run("nemotron-run", self.plan("nemotron-h-tiny-bf16"), "--prompt", PROMPT, "-n", 1, env=environment)
+        self.assertNotIn("no GPU", done.stderr)
+
+    def test_passes_of_the_user_make_no_program_for_the_cpu(self):
+        plan, target = self.tmp / "m.plan", ("--target", "sm_90a", "--kernel-cache", KERNEL_CACHE)
+        passes = run("nemotron-compile", TINY, *target, "--print-pipeline").stdout.strip()
+        run("nemotron-compile", TINY, *target, "--pass-pipeline", passes, "-o", plan, "-q")
+        for device, code, message in (
+                ("cpu", 3, "the plan is for target cuda, which device 'cpu' does not run; compile it with --target cpu"),
+                ("auto", 1, "compile the plan with --target cpu to run it on the CPU")):
+            done = run("nemotron-run", plan, "--prompt", PROMPT, "--device", device, check=False,
+                       env={**os.environ, "NEMOTRON_LIBCUDA": NO_DRIVER})
+            self.assertEqual(done.returncode, code)
+            self.assertIn(message, done.stderr)
 
     def test_wrong_devices(self):
         gpu, cpu = self.cuda_plan("nemotron-h-tiny"), self.plan("nemotron-h-tiny-bf16")
         for plan, device, code, message in (
-                (gpu, "cpu", 3, "the plan is for target cuda, which device 'cpu' does not run"),
                 (cpu, "cuda", 3, "the plan is for target cpu, which device 'cuda' does not run"),
                 (gpu, "cuda:7", 3, "there is no GPU 7, expected 0 to 0"),
                 (gpu, "gpu", 2, "there is no device 'gpu'"), (gpu, "cuda:x", 2, "there is no device 'cuda:x'")):

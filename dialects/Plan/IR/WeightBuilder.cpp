@@ -100,7 +100,9 @@ FailureOr<FlatSymbolRefAttr> WeightBuilder::get(Operation *op, StringRef role, V
   std::tuple key(numbers.lookup(weight), format.layout, element.getAsOpaquePointer(), format.transposed);
   FlatSymbolRefAttr &symbol = made[key];
   if (!symbol) {
-    StringRef suffix = role == "bias" ? role : stringifyLayout(format.layout);
+    // Bands are panels of 16 rows, too: a matrix has one name for all targets.
+    Layout layout = format.layout == Layout::Fragment ? Layout::Panel : format.layout;
+    StringRef suffix = role == "bias" ? role : stringifyLayout(layout);
     std::string name = baseName(weight, role);
     if (numbers.contains(partOf.whole)) {
       name = baseName(partOf.whole, role) + "." + partOf.name.str();

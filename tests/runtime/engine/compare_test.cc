@@ -33,12 +33,11 @@ testing::PlanDraft NoisyDraft(float noise, const testing::TinyPlanOptions& optio
 /// The draft in an engine, whatever the checksums of its weights say.
 std::unique_ptr<Engine> Load(const testing::PlanDraft& draft, int64_t max_tokens = 512, int threads = 1) {
   auto bytes = std::make_shared<testing::AlignedBytes>(testing::PackPlan(draft));
-  auto plan =
-      Plan::FromBytes(std::as_const(*bytes).span(), {.verify_weights = Plan::LoadOptions::VerifyWeights::kNever});
+  auto plan = Plan::FromBytes(std::as_const(*bytes).span(),
+                              {.verify_weights = Plan::LoadOptions::VerifyWeights::kNever}, bytes);
   EXPECT_TRUE(plan.ok()) << plan.status().message();
-  std::shared_ptr<const Plan> owner(plan->get(), [bytes, plan = *plan](const Plan*) {});
   auto engine =
-      Engine::Load(owner, {.num_threads = threads, .max_tokens_per_step = max_tokens, .max_rows_per_step = max_tokens});
+      Engine::Load(*plan, {.num_threads = threads, .max_tokens_per_step = max_tokens, .max_rows_per_step = max_tokens});
   EXPECT_TRUE(engine.ok()) << engine.status().message();
   return std::move(engine).value();
 }

@@ -97,6 +97,36 @@ TEST_F(EngineTest, RefusesWhatDoesNotFit) {
   EXPECT_THAT(engine.status().message(), HasSubstr("--memory-limit"));
 }
 
+TEST_F(EngineTest, PlansForGpusRunOnTheCpu) {
+  const auto plan = testing::LoadDraft(testing::MakePlanForBoth());
+  const std::vector<int32_t> tokens = {3, 1, 4, 1, 5, 9, 2, 6, 5, 35};
+  std::vector<int64_t> calls;
+  EngineOptions options = {.device = "cpu", .num_threads = 2};
+  options.load_progress = [&](int64_t done, int64_t total) { calls.push_back(total - done); };
+  const auto report = Engine::PlanMemory(*plan, options);
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_TRUE(calls.empty());
+  auto engine = Engine::Load(plan, options);
+  ASSERT_TRUE(engine.ok()) << engine.status().message();
+  EXPECT_EQ(calls.back(), 0);
+  EXPECT_EQ((*engine)->device_name(), "cpu");
+  EXPECT_EQ(Step(**engine, NewSequence(**engine), tokens, Logits::kAll), Reference(tokens));
+
+  const auto other = Load();
+  EXPECT_EQ((*engine)->memory().weight_bytes, other->memory().weight_bytes);
+  EXPECT_EQ((*engine)->memory().total_bytes(), report->total_bytes());
+  EXPECT_FALSE((*engine)->memory().maps_weights);
+  EXPECT_TRUE(other->memory().maps_weights);
+}
+
+TEST_F(EngineTest, PlansForGpusAloneDoNot) {
+  const auto plan = testing::LoadDraft(testing::MakeCompiledPlan());
+  const auto engine = Engine::Load(plan, {.device = "cpu"});
+  EXPECT_EQ(engine.status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(engine.status().message(),
+            "the plan is for target cuda, which device 'cpu' does not run; compile it with --target cpu");
+}
+
 TEST_F(EngineTest, RefusesUnknownDevices) {
   EXPECT_THAT(Engine::Load(testing::LoadTinyPlan(), {.device = "abacus"}).status().message(), HasSubstr("'abacus'"));
   EXPECT_EQ(Engine::Load(nullptr, {}).status().code(), StatusCode::kInvalidArgument);

@@ -61,7 +61,7 @@ const Mutation kMutations[] = {
     {"no_launches", [](PlanT& p) { Kernel(p).launches.clear(); }, "has 0 launches and 1 images"},
     {"no_images", [](PlanT& p) { Kernel(p).images.clear(); }, "has 1 launches and 0 images"},
     {"launches_of_a_cpu_plan", [](PlanT& p) { p.target = "cpu"; },
-     "has launches or images, but the plan is for target 'cpu'"},
+     "has launches or images, but the program is for target 'cpu'"},
     {"function_empty", [](PlanT& p) { Launch(p).function = ""; }, "launch 0 function has 0 characters"},
     {"grid_x", [](PlanT& p) { Launch(p).grid_x = "T/2"; }, "launch 0: grid 'T/2' has '/' at position 1"},
     {"grid_z", [](PlanT& p) { Launch(p).grid_z = ""; }, "launch 0: grid ''"},

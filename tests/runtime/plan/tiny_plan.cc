@@ -420,6 +420,30 @@ PlanDraft MakeCompiledPlan() {
   return draft;
 }
 
+PlanDraft MakePlanForBoth() {
+  PlanDraft cpu = MakeTinyPlan(), draft = MakeCompiledPlan();
+  draft.plan.on_cpu = std::make_unique<schema::CpuProgramT>();
+  draft.plan.on_cpu->program = std::move(cpu.plan.program);
+  for (auto& weight : draft.plan.weights) {
+    draft.plan.on_cpu->layouts.push_back(weight->layout);
+    if (weight->layout != schema::Layout::Panel) {
+      continue;
+    }
+    const int64_t n = weight->shape[0], k = weight->shape[1];
+    std::vector<float> rows(static_cast<size_t>(n * k));
+    std::byte* const bytes = draft.segments.data() + weight->segment->offset_bytes() - 4096;
+    for (int64_t i = 0; i < n * k; ++i) {
+      const int64_t at = PanelElementIndex(DType::kF32, k, i / k, i % k);
+      std::memcpy(&rows[static_cast<size_t>(i)], bytes + at * 4, 4);
+    }
+    std::memcpy(bytes, rows.data(), rows.size() * 4);
+    weight->layout = schema::Layout::RowMajor;
+    *weight->segment =
+        schema::Segment(weight->segment->offset_bytes(), rows.size() * 4, XXH3_64bits(rows.data(), rows.size() * 4));
+  }
+  return draft;
+}
+
 AlignedBytes::AlignedBytes(std::span<const std::byte> bytes) : size_(bytes.size()) {
   // At its exact end, so that a sanitizer sees reads behind it.
   void* data = nullptr;
@@ -452,18 +476,12 @@ std::vector<std::byte> PackPlan(const PlanDraft& draft) {
 
 std::shared_ptr<const Plan> LoadDraft(const PlanDraft& draft) {
   auto bytes = std::make_shared<AlignedBytes>(PackPlan(draft));
-  StatusOr<std::shared_ptr<const Plan>> plan = Plan::FromBytes(std::as_const(*bytes).span(), {});
+  StatusOr<std::shared_ptr<const Plan>> plan = Plan::FromBytes(std::as_const(*bytes).span(), {}, bytes);
   if (!plan.ok()) {
     std::fprintf(stderr, "the tiny plan was rejected: %s\n", plan.status().message().c_str());
     std::abort();
   }
-  // The plan shares its life with the bytes it points to.
-  struct Owner {
-    std::shared_ptr<AlignedBytes> bytes;
-    std::shared_ptr<const Plan> plan;
-  };
-  auto owner = std::make_shared<Owner>(Owner{bytes, std::move(plan).value()});
-  return std::shared_ptr<const Plan>(owner, owner->plan.get());
+  return std::move(plan).value();
 }
 
 }  // namespace nemotron::runtime::testing

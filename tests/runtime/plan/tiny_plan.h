@@ -42,6 +42,9 @@ PlanDraft MakeTinyPlan(const TinyPlanOptions& options = {});
 /// share.
 PlanDraft MakeCompiledPlan();
 
+/// That, with the tiny plan's program for the CPU beside it: matrices lie row-major, and the CPU wants panels.
+PlanDraft MakePlanForBoth();
+
 /// Bytes at an address aligned to 4096, as in a mapped file.
 class AlignedBytes {
  public:

@@ -38,7 +38,8 @@ bool WriteCorpus(const std::string& directory) {
     const auto draft = MakeTinyPlan(options);
     ok = WriteFile(directory + "/" + name, PackPlan(draft), draft.metadata_offset()) && ok;
   }
-  return ok;
+  const auto for_both = nemotron::runtime::testing::MakePlanForBoth();
+  return WriteFile(directory + "/metadata-on-cpu", PackPlan(for_both), for_both.metadata_offset()) && ok;
 }
 
 }  // namespace
