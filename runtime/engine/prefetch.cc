@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstddef>
 #include <span>
-#include <utility>
 
 #include "runtime/base/for_each_block.h"
 #include "runtime/base/pages.h"

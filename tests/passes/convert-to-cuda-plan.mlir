@@ -5,6 +5,8 @@
 nemotron.weight @head : tensor<512x64xbf16> from "h"
 // KERNELS: plan.kernel "cuda.sample.f32_512" body "sample" config "struct Config {\0A  static constexpr int kColumns = 512;\0A  static constexpr int kStride = 512;
 // KERNELS-SAME: launches [{arguments = ["input logits", "output rows", "step"], block_threads = 1024 : i64, function = "sample", grid = ["A", "1", "1"]
+// A matrix in a second layout is called as it is for the CPU, whose program reads it too.
+// CHECK-LABEL: plan.weight @head.panel : tensor<512x64xbf16, #plan.layout<fragment>>
 // CHECK-LABEL: plan.program @step
 func.func @step(%tokens: tensor<?xi32>, %batch: !nemotron.batch) -> tensor<?x512xf32> {
   %w = nemotron.get_weight @head : tensor<512x64xbf16>
