@@ -82,7 +82,7 @@ namespace {
 /// Up to so many tokens are the columns of an instruction.
 constexpr int64_t kFewTokens = 8;
 
-/// One of the two products, as `Product` of kernels/matmul_slabs.cuh and kernels/moe_experts.cuh.
+/// One of the two products, as `Product` of kernels/matmul_slabs.cuh and kernels/moe_experts_products.cuh.
 struct Product {
   StringRef name;
   Type input, weight;
@@ -195,7 +195,7 @@ static FailureOr<Experts> readExperts(KernelText &text, DispatchOp dispatch) {
   return experts;
 }
 
-/// Regions of scratch (kernels/moe_experts.cuh).
+/// Regions of scratch (kernels/moe_experts_products.cuh).
 static void addScratch(KernelText &text, Experts &experts) {
   const int64_t picks = experts.picks, resultStride = alignTo(experts.down.shape.outputs, 8);
   const int64_t inputRows = !experts.quantizesInput ? 0 : experts.up.inputScale == "Expert" ? picks : 1;

@@ -1,0 +1,142 @@
+// Experts of up to 8 tokens. Tokens are the 8 columns of operand B, those that did not pick the expert zero. Each block
+// finds for itself which experts are picked; one launch multiplies by `up`, one by `down` and adds. The chosen experts
+// are read, each byte once: bound by memory.
+#include "codegen/cuda/kernels/moe_experts_products.cuh"
+
+/// The experts that up to 8 tokens pick, ascending, in shared memory. Picks of a token are of different experts.
+template <class Config>
+struct PickedExperts {
+  static constexpr int kMost = Config::kExperts < 8 * Config::kPicks ? Config::kExperts : 8 * Config::kPicks;
+  static constexpr int kWords = (Config::kExperts + 31) / 32;
+  unsigned present[kWords];  // a bit an expert
+  int before[kWords];        // experts of earlier words
+  int experts[kMost];
+  short picks[kMost][8];  // of each token the pick that is this expert's, -1: none
+
+  /// Returns how many they are. All threads of the block.
+  template <int kThreads>
+  __device__ int Find(const int* indices, int num_tokens) {
+    for (int i = threadIdx.x; i < kWords; i += kThreads) {
+      present[i] = 0;
+    }
+    for (int i = threadIdx.x; i < kMost * 8; i += kThreads) {
+      picks[i / 8][i % 8] = -1;
+    }
+    __syncthreads();
+    for (int pick = threadIdx.x; pick < num_tokens * Config::kPicks; pick += kThreads) {
+      const int expert = ExpertOf<Config>(indices, pick);
+      atomicOr(&present[expert / 32], 1u << expert % 32);
+    }
+    __syncthreads();
+    for (int word = threadIdx.x; word < kWords; word += kThreads) {
+      int count = 0;
+      for (int i = 0; i < word; ++i) {
+        count += __popc(present[i]);
+      }
+      before[word] = count;
+      for (unsigned bits = present[word]; bits != 0; bits &= bits - 1) {
+        experts[count++] = word * 32 + __ffs(bits) - 1;
+      }
+    }
+    __syncthreads();
+    for (int pick = threadIdx.x; pick < num_tokens * Config::kPicks; pick += kThreads) {
+      const int expert = ExpertOf<Config>(indices, pick);
+      const int index = before[expert / 32] + __popc(present[expert / 32] & ((1u << expert % 32) - 1));
+      picks[index][pick / Config::kPicks] = static_cast<short>(pick % Config::kPicks);
+    }
+    __syncthreads();
+    return before[kWords - 1] + __popc(present[kWords - 1]);
+  }
+
+  /// The pick of expert `index` by a token, counted over all tokens; -1 if there is none.
+  __device__ int PickOf(int index, int token) const {
+    const int pick = picks[index][token];
+    return pick < 0 ? -1 : token * Config::kPicks + pick;
+  }
+};
+
+/// hidden = relu2(up * x). A block has kBlockBands bands of one expert. Grid (ceil(bands / kBlockBands), T * k), of
+/// which blocks beyond the picked experts have nothing to do.
+template <class Config, class Tile>
+__device__ void UpFewTokens(const typename Config::Input* input, const int* indices, const char* up,
+                            const float* up_scale, const float* up_input_scale, const float* down_input_scale,
+                            char* scratch, const StepTables& step) {
+  using Product = typename Config::Up;
+  using Shape = MatmulShape<Product, Tile>;
+  extern __shared__ __align__(16) char shared[];
+  __shared__ PickedExperts<Config> picked;
+  const int index = blockIdx.y;
+  if (index >= picked.template Find<Shape::kThreads>(indices, step.num_tokens)) {
+    return;
+  }
+  const int expert = picked.experts[index], first_band = blockIdx.x * Shape::kBlockBands;
+  const auto matrices = UpMatrices<Config>(input, up, up_scale, up_input_scale, scratch, step.num_tokens);
+  const char* bands = matrices.template Bands<Tile>(expert, first_band);
+  SlabCopies<Product, Tile> copies(bands, matrices.input, Shape::kNumBands - first_band, [&](int token) {
+    const int pick = picked.PickOf(index, token);
+    return pick < 0 ? -1 : InputRow<Config>(pick);
+  });
+  WarpSums<Product, Tile> sums;
+  StreamSlabs<Tile, Shape::kStageBytes, sums.kUnrolled>(
+      shared, Shape::kNumSlabs, [&](char* stage, int slab) { copies.Fetch(stage, slab); },
+      [&](const char* stage, int slab) { sums.Multiply(stage, stage + Shape::kWeightBytes, slab); });
+  auto* hidden = reinterpret_cast<typename Config::Hidden*>(scratch + int64{step.num_tokens} * Config::kHiddenOffset);
+  sums.Take([&](float sum, int token, int output_of_block, int) {
+    const int pick = picked.PickOf(index, token), output = first_band * 16 + output_of_block;
+    if (pick >= 0 && output < Product::kOutputs) {
+      sum = matrices.Scale(sum, expert, output, InputRow<Config>(pick));
+      hidden[int64{pick} * Config::kHiddenStride + output] = ToHidden<Config>(sum, expert, down_input_scale);
+    }
+  });
+}
+
+/// output = sum of weight * (down * hidden) over the picks of a token. A block has kBlockBands bands of all picked
+/// experts, one after another through one ring. Grid (ceil(bands / kBlockBands)).
+template <class Config, class Tile>
+__device__ void DownFewTokens(const int* indices, const float* weights, float* output, const char* down,
+                              const float* down_scale, const float* down_input_scale, const char* scratch,
+                              const StepTables& step) {
+  using Product = typename Config::Down;
+  using Shape = MatmulShape<Product, Tile>;
+  extern __shared__ __align__(16) char shared[];
+  __shared__ PickedExperts<Config> picked;
+  const int num_picked = picked.template Find<Shape::kThreads>(indices, step.num_tokens);
+  const int first_band = blockIdx.x * Shape::kBlockBands;
+  const auto matrices = DownMatrices<Config>(down, down_scale, down_input_scale, scratch, step.num_tokens);
+  const auto copies_of = [&](int index) {
+    return SlabCopies<Product, Tile>(matrices.template Bands<Tile>(picked.experts[index], first_band), matrices.input,
+                                     Shape::kNumBands - first_band,
+                                     [&](int token) { return picked.PickOf(index, token); });
+  };
+  SlabCopies<Product, Tile> copies = copies_of(0);
+  float totals[Tile::kBands * Tile::kRowTiles * 4] = {};
+  WarpSums<Product, Tile> sums;
+  StreamSlabs<Tile, Shape::kStageBytes, sums.kUnrolled>(
+      shared, num_picked * Shape::kNumSlabs,
+      [&](char* stage, int slab) {
+        if (slab > 0 && slab % Shape::kNumSlabs == 0) {
+          copies = copies_of(slab / Shape::kNumSlabs);
+        }
+        copies.Fetch(stage, slab % Shape::kNumSlabs);
+      },
+      [&](const char* stage, int slab) {
+        sums.Multiply(stage, stage + Shape::kWeightBytes, slab % Shape::kNumSlabs);
+        if ((slab + 1) % Shape::kNumSlabs != 0) {
+          return;
+        }
+        const int index = slab / Shape::kNumSlabs, expert = picked.experts[index];
+        sums.Take([&](float sum, int token, int output_of_block, int i) {
+          const int pick = picked.PickOf(index, token), n = first_band * 16 + output_of_block;
+          if (pick >= 0 && n < Product::kOutputs) {
+            const float weight = weights[int64{token} * Config::kWeightStride + (pick - token * Config::kPicks)];
+            totals[i] = fmaf(weight, matrices.Scale(sum, expert, n, pick), totals[i]);
+          }
+        });
+      });
+  sums.ForEach([&](int token, int output_of_block, int i) {
+    const int n = first_band * 16 + output_of_block;
+    if (token < step.num_tokens && n < Product::kOutputs) {
+      output[int64{token} * Config::kOutputStride + n] = totals[i];
+    }
+  });
+}
