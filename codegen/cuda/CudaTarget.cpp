@@ -136,15 +136,14 @@ static int64_t addRow(KernelText &text, const BufferShape &row, int64_t columns,
   return threads;
 }
 
-/// How the output of a row is scaled, where it is codes. An error if there is no kernel for it.
-static FailureOr<StringRef> addScaling(KernelText &text, DispatchOp dispatch) {
+/// How the output of a row is scaled: "none" if it is not codes. Returns that.
+static StringRef addScaling(KernelText &text, DispatchOp dispatch) {
   StringRef scaling = dispatch.getParameters().contains("scaling") ? text.string("scaling") : "none";
-  if (scaling == "step") {
-    return dispatch.emitOpError()
-           << "scales by the maximum of a step, which target cuda has no kernel for; expected scaling "
-              "token or static";
-  }
-  text.enumerator("kScaling", "Scaling", scaling == "none" ? "None" : scaling == "token" ? "Token" : "Static");
+  text.enumerator("kScaling", "Scaling",
+                  scaling == "none"    ? "None"
+                  : scaling == "token" ? "Token"
+                  : scaling == "step"  ? "Step"
+                                       : "Static");
   text.constant("kScaleStride", text.shape("scale").stride);
   return scaling;
 }
@@ -154,8 +153,8 @@ static FailureOr<KernelSpec> specializeNorm(DispatchOp dispatch, StringRef funct
   const bool adds = function.starts_with("add_"), isLayerNorm = function.contains("layer_norm");
   BufferShape input = text.shape(adds ? "delta" : "input"), residual = text.shape("residual"), sum = text.shape("sum");
   BufferShape output = text.shape("output");
-  if (failed(addScaling(text, dispatch))) {
-    return failure();
+  if (addScaling(text, dispatch) == "step") {
+    return dispatch.emitOpError() << "scales by the maximum of a step, expected scaling token or static of a norm";
   }
   const int64_t threads = addRow(text, output, output.columns, vectorOf({input, residual, sum, output}));
   text.type("Input", input.element).type("Output", output.element);
@@ -172,15 +171,19 @@ static FailureOr<KernelSpec> specializeNorm(DispatchOp dispatch, StringRef funct
 static FailureOr<KernelSpec> specializeQuantize(DispatchOp dispatch) {
   KernelText text(dispatch, "rows");
   BufferShape input = text.shape("input"), output = text.shape("output");
-  if (failed(addScaling(text, dispatch))) {
-    return failure();
+  const bool isOfStep = addScaling(text, dispatch) == "step";
+  if (isOfStep && !text.shape("maximum").element) {
+    return dispatch.emitOpError() << "scales by the maximum of a step, expected a zeroed output 'maximum' to gather it";
   }
   const int64_t threads = addRow(text, output, output.columns, vectorOf({input, output}));
   text.type("Input", input.element).type("Output", output.element);
   text.constant("kInputStride", input.stride).constant("kOutputStride", output.stride);
   text.enumerator("kActivation", "Activation", text.string("activation") == "relu2" ? "Relu2" : "None");
+  if (isOfStep) {
+    text.launch("step_maximum", "StepMaximum<Config>", {rows(output)}, threads, 0, {"input input", "output maximum"});
+  }
   text.launch("quantize", "Quantize<Config>", {rows(output)}, threads, 0,
-              {"input input", "output output", "output scale", "parameter scale"});
+              {"input input", "output output", "output scale", "output maximum", "parameter scale"});
   return text.finish(KernelText::cppType(output.element) + "_" + Twine(output.columns));
 }
 
@@ -212,6 +215,9 @@ LogicalResult CudaTarget::lower(Operation *op, PlanBuilder &builder) const {
   if (auto scan = dyn_cast<ir::SsmScanGatedNormOp>(op);
       scan && scanNormalizes(scan.getNumHeads() / scan.getNGroups() * scan.getHeadDim(), scan.getStateSize())) {
     spec->zeroed("counters", scan.getNGroups(), IntegerType::get(op->getContext(), 32));
+  }
+  if (auto quantize = dyn_cast<ir::QuantizeOp>(op); quantize && quantize.getScaling() == ir::Scaling::Step) {
+    spec->zeroed("maximum", 1, Float32Type::get(op->getContext())); // its first row is that of the step
   }
   return builder.dispatch(op, spec->layMatrices(Layout::Fragment));
 }

@@ -59,10 +59,25 @@ module attributes {plan.target = "cuda"} {
     %x = plan.buffer "x" : !plan.buffer<row, 64, f32>
     %l = plan.buffer "l" : !plan.buffer<row, 64, f8E4M3FN>
     %s = plan.buffer "s" : !plan.buffer<row, 1, f32>
-    // expected-error@+1 {{scales by the maximum of a step, which target cuda has no kernel for; expected scaling token or static}}
+    // expected-error@+1 {{scales by the maximum of a step, expected a zeroed output 'maximum' to gather it}}
     plan.dispatch "cuda.quantize" ins(input = %x : !plan.buffer<row, 64, f32>)
       outs(output = %l : !plan.buffer<row, 64, f8E4M3FN>, scale = %s : !plan.buffer<row, 1, f32>)
       {activation = "none", scaling = "step", scale = 0.0 : f32}
+    plan.return %x : !plan.buffer<row, 64, f32>
+  }
+}
+
+// -----
+
+module attributes {plan.target = "cuda"} {
+  plan.program @norm_scaled_by_a_step {
+    %x = plan.buffer "x" : !plan.buffer<row, 64, f32>
+    %l = plan.buffer "l" : !plan.buffer<row, 64, f8E4M3FN>
+    %s = plan.buffer "s" : !plan.buffer<row, 1, f32>
+    // expected-error@+1 {{scales by the maximum of a step, expected scaling token or static of a norm}}
+    plan.dispatch "cuda.rms_norm_quantize" ins(input = %x : !plan.buffer<row, 64, f32>)
+      outs(output = %l : !plan.buffer<row, 64, f8E4M3FN>, scale = %s : !plan.buffer<row, 1, f32>)
+      {eps = 1.0e-5 : f32, scaling = "step", scale = 0.0 : f32}
     plan.return %x : !plan.buffer<row, 64, f32>
   }
 }

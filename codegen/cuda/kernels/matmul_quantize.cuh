@@ -26,7 +26,7 @@ struct QuantizedRows {
 template <class Config, class QuantizeConfig>
 __device__ void QuantizeRows(const float* input, char* scratch, float constant, const StepTables& step) {
   using Rows = QuantizedRows<Config>;
-  Quantize<QuantizeConfig>(input, Rows::Codes(scratch), Rows::Scales(scratch, NumRows<Config>(step)), constant);
+  Quantize<QuantizeConfig>(input, Rows::Codes(scratch), Rows::Scales(scratch, NumRows<Config>(step)), nullptr, constant);
 }
 
 /// Matmul of these codes. Grid (ceil(bands / kBlockBands), ceil(rows / kBlockRows)).

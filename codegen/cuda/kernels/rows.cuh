@@ -1,25 +1,31 @@
 // Norms and quantization: kernels that need a whole row before they write it. A block works on one row, which its
 // threads keep in registers, kVector neighbours each kThreads * kVector apart, so that it is read once: bound by
-// memory. Sums are F32, in an order that depends on the row's width alone.
+// memory. Scaling by the maximum of a step reads rows once more, in a launch before. Sums are F32, in an order that
+// depends on the row's width alone.
 
-enum class Scaling { kNone, kToken, kStatic };
+enum class Scaling { kNone, kToken, kStep, kStatic };
 
-/// The scale of a row whose absolute maximum is `largest`.
+/// The scale of numbers whose absolute maximum is `largest`.
 __device__ inline float ScaleOf(float largest) { return fmaxf(largest / 448.0f, 0x1p-126f); }
 
-/// Stores a row as numbers, or as E4M3 codes and their scale: the constant, or max(m / 448, 2^-126), m the absolute
-/// maximum of the row, NaNs not counted. x is stored as e4m3(x / scale).
+/// The absolute maximum of a row, NaNs not counted; 0 of nothing else. All threads of the block get it.
 template <class Config>
-__device__ void StoreRow(Row<Config>& row, typename Config::Output* to, float* scale_to, float constant,
-                         float* scratch) {
+__device__ float LargestOf(Row<Config>& row, float* scratch) {
+  float largest = 0;
+  row.ForEach([&](float& x) { largest = fmaxf(largest, fabsf(x)); });
+  return BlockReduce<Max, Config::kThreads>(largest, scratch);
+}
+
+/// Stores a row as numbers, or as E4M3 codes and their scale: that of its absolute maximum if kScaling is kToken, else
+/// `given`. x is stored as e4m3(x / scale).
+template <class Config>
+__device__ void StoreRow(Row<Config>& row, typename Config::Output* to, float* scale_to, float given, float* scratch) {
   if constexpr (Config::kScaling == Scaling::kNone) {
     row.Store(to);
   } else {
-    float scale = constant;
+    float scale = given;
     if constexpr (Config::kScaling == Scaling::kToken) {
-      float largest = 0;
-      row.ForEach([&](float& x) { largest = fmaxf(largest, fabsf(x)); });
-      scale = ScaleOf(BlockReduce<Max, Config::kThreads>(largest, scratch));
+      scale = ScaleOf(LargestOf(row, scratch));
     }
     row.ForEach([&](float& x) { x = x / scale; });
     row.Store(to);
@@ -69,15 +75,37 @@ __device__ void Norm(const typename Config::Input* input, const float* residual,
                    scratch[2]);
 }
 
-/// A row, its activation function applied, as E4M3 codes. Grid (rows).
+/// The row that a block quantizes, its activation function applied.
+template <class Config>
+__device__ Row<Config> ActivatedRow(const typename Config::Input* input) {
+  Row<Config> row;
+  row.Load(input + int64{blockIdx.x} * Config::kInputStride);
+  row.ForEach([](float& x) { x = Activate<Config::kActivation>(x); });
+  return row;
+}
+
+/// The absolute maximum of all rows, gathered in one number, which is zero when the step begins. Grid (rows).
+template <class Config>
+__device__ void StepMaximum(const typename Config::Input* input, float* maximum) {
+  __shared__ float scratch[Config::kThreads / 32];
+  Row<Config> row = ActivatedRow<Config>(input);
+  const float largest = LargestOf(row, scratch);
+  if (threadIdx.x == 0) {
+    GatherMaximum(maximum, largest);
+  }
+}
+
+/// A row, its activation function applied, as E4M3 codes. `maximum` is that of the step if kScaling is kStep. Grid
+/// (rows).
 template <class Config>
 __device__ void Quantize(const typename Config::Input* input, typename Config::Output* output, float* scale,
-                         float constant) {
+                         const float* maximum, float constant) {
   __shared__ float scratch[Config::kThreads / 32];
   const int64 index = blockIdx.x;
-  Row<Config> row;
-  row.Load(input + index * Config::kInputStride);
-  row.ForEach([&](float& x) { x = Activate<Config::kActivation>(x); });
+  Row<Config> row = ActivatedRow<Config>(input);
+  if constexpr (Config::kScaling == Scaling::kStep) {
+    constant = ScaleOf(*maximum);
+  }
   StoreRow<Config>(row, output + index * Config::kOutputStride, scale + index * Config::kScaleStride, constant,
                    scratch);
 }

@@ -208,6 +208,20 @@ std::vector<ConformanceCase> MatmulCases() {
              k),
          1e-3});
   }
+  // The maximum is the same on both devices: codes are, and the products of codes are exact.
+  cases.push_back({"quantized_by_step",
+                   104,
+                   112,
+                   {Matrix("w", "f8E4M3FN", 112, 104), {"s", "f32", {1}, 0.1f, 1}},
+                   "",
+                   "%q, %qs = nemotron.quantize %x {activation = #nemotron.activation<relu2>, scaling = "
+                   "#nemotron.scaling<step>} : tensor<?x104xf32> -> tensor<?x104xf8E4M3FN>, tensor<?x1xf32>\n"
+                   "%y = nemotron.scaled_matmul %q scaled %qs, %w scaled %s : (tensor<?x104xf8E4M3FN>, "
+                   "tensor<?x1xf32>, tensor<112x104xf8E4M3FN>, tensor<1xf32>) -> tensor<?x112xf32>",
+                   1e-5,
+                   {},
+                   {},
+                   /*depends_on_step=*/true});
   cases.push_back(
       {"norm_quantized_static",
        128,

@@ -40,6 +40,7 @@ struct ConformanceCase {
   std::vector<Entry> entries = {};
   /// The embeddings, [output_columns, input_columns]; empty: random.
   std::vector<float> table = {};
+  bool depends_on_step = false;  ///< by definition: the one thing that may
 };
 
 inline void PrintTo(const ConformanceCase& test, std::ostream* stream) { *stream << test.name; }
