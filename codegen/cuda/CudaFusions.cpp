@@ -16,6 +16,7 @@
 #include "codegen/cuda/CudaKernels.h"
 #include "dialects/Plan/IR/Plan.h"
 #include "mlir/IR/Builders.h"
+#include "passes/PlanLiveness.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSet.h"
 
@@ -77,6 +78,9 @@ private:
   }
   DispatchOp dispatch;
 };
+
+/// Elements of F32 that rows begin at a multiple of, where products quantize them: cp.async copies 16 bytes.
+constexpr int64_t kRawAlignment = 4;
 
 bool isProduct(StringRef kernel) { return kernel == "cuda.linear" || kernel == "cuda.scaled_matmul"; }
 
@@ -253,7 +257,7 @@ void fuseQuantize(DispatchOp quantize) {
 
   DispatchOp reader = soleReader(codes, quantize);
   if (!reader || reader != soleReader(scales, quantize) || cast<StringAttr>(scaling).getValue() == "step" ||
-      cast<BufferType>(input.getType()).getColumns() % 4 != 0) {
+      passes::resolveView(input).begin % kRawAlignment != 0) {
     return;
   }
   Parts reads(reader);

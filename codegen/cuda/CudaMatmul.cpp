@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "codegen/cuda/MatmulTile.h"
+#include "codegen/cuda/QuantizeConfig.h"
 #include "dialects/Plan/IR/Plan.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -72,51 +73,36 @@ static void addLaunches(KernelText &text, ArrayRef<MatmulTile> tiles, const Matm
   }
 }
 
-/// Launches of a product that quantizes its input (kernels/matmul_quantize.cuh). `shape` is that of the codes.
-static void addQuantizingLaunches(KernelText &text, const MatmulShape &shape, const std::string &count) {
+/// Launches of a product that makes `codes` of its input (kernels/matmul_quantize.cuh). `shape` is that of the codes.
+static void addQuantizingLaunches(KernelText &text, Type codes, const MatmulShape &shape, const std::string &count) {
   BufferShape raw = text.shape("input"), maxima = text.shape("input_maximum");
   StringRef activation = text.string("input_activation") == "relu2" ? "Relu2" : "None";
   StringRef scaling = text.string("scaling") == "token" ? "Token" : "Static";
-  const int64_t stride = llvm::alignTo(shape.depth, 16), rowBytes = stride * shape.inputBytes;
+  const int64_t stride = llvm::alignTo(shape.depth, 16);
   text.constant("kInputStride", stride).constant("kInputScaleStride", 1).constant("kRawStride", raw.stride);
   text.enumerator("kRawActivation", "Activation", activation).enumerator("kScaling", "Scaling", scaling);
   text.constant("kMaximumStride", maxima.stride);
-  text.scratch(count + "*" + Twine(rowBytes + 4));
+  text.scratch(count + "*" + Twine(stride * shape.inputBytes + 4));
 
-  // A slab of x lies in the ring as it comes, and behind the ring as codes.
   SmallVector<MatmulTile, 3> tiles = tilesFor(shape);
   MatmulShape rawShape = shape;
-  rawShape.inputBytes = 4;
-  MatmulTile few = tiles[0];
-  few.slabTiles = 8;
-  few.stages = 3;
-  const int64_t codeBytes = 8 * (few.slabTiles * 32 * shape.inputBytes + (shape.inputBytes == 1 ? 0 : 32));
-  few.fit(rawShape, kSharedBytes - codeBytes);
+  rawShape.quantizes = true;
+  const MatmulTile few = tiles[0].quantizing().fit(rawShape);
   text.declaration(few.declaration());
   text.launch(few.function, "MatmulQuantizing<Config, FewRows>",
               {llvm::formatv("{0}<={1} ? {2} : 0", count, few.upTo, few.blocks(shape)).str(),
                llvm::formatv("ceil({0}/{1})", count, few.blockRows()).str()},
-              few.threads(), few.sharedBytes(rawShape) + codeBytes,
+              few.threads(), few.sharedBytes(rawShape),
               {"input input", "input input_maximum", "input residual", "output output", "output scale",
                "output maximum", "weight weight", "weight weight_scale", "weight bias", "parameter scale",
                "parameter output_scale", "step"},
               kResidentBlocks);
 
-  int64_t vector = 4;
-  while (shape.depth % vector != 0 || raw.alignment % vector != 0) {
-    vector /= 2;
-  }
-  const int64_t threads = std::clamp<int64_t>(llvm::alignTo(llvm::divideCeil(shape.depth, vector * 4), 32), 32, 1024);
-  text.declaration(llvm::formatv("struct QuantizeConfig {{\n  using Input = float;\n  using Output = {0};\n"
-                                 "  static constexpr int kColumns = {1}, kVector = {2}, kThreads = {3}, "
-                                 "kInputStride = {4}, kOutputStride = {5}, kScaleStride = 1;\n"
-                                 "  static constexpr Activation kActivation = Activation::k{6};\n"
-                                 "  static constexpr Scaling kScaling = Scaling::k{7};\n};",
-                                 shape.inputBytes == 1 ? "e4m3" : "e4m3_as_f16", shape.depth, vector, threads,
-                                 raw.stride, stride, activation, scaling)
-                       .str());
+  const QuantizeConfig config{"QuantizeConfig", shape.depth, raw.stride, raw.alignment,
+                              stride,           codes,       activation, scaling};
+  text.declaration(config.declaration());
   text.launch("quantize_rows", "QuantizeRows<Config, QuantizeConfig>",
-              {llvm::formatv("{0}>{1} ? {0} : 0", count, few.upTo).str()}, threads, 0,
+              {llvm::formatv("{0}>{1} ? {0} : 0", count, few.upTo).str()}, config.threads(), 0,
               {"input input", "scratch", "parameter scale", "step"});
   addLaunches(text, ArrayRef(tiles).drop_front(), shape, "MatmulOfCodes", count, few.upTo,
               {"scratch", "input residual", "output output", "output scale", "output maximum", "weight weight",
@@ -162,7 +148,7 @@ FailureOr<KernelSpec> specializeMatmul(DispatchOp dispatch) {
 
   const std::string count = output.isRowSpace ? "R" : "T";
   if (quantizes) {
-    addQuantizingLaunches(text, shape, count);
+    addQuantizingLaunches(text, operand, shape, count);
   } else {
     text.constant("kInputStride", input.stride).constant("kInputScaleStride", inputScale.stride);
     addLaunches(text, tilesFor(shape), shape, "Matmul", count, 0,

@@ -5,6 +5,7 @@
 
 #include "codegen/cuda/CudaKernels.h"
 #include "codegen/cuda/MatmulTile.h"
+#include "codegen/cuda/QuantizeConfig.h"
 #include "dialects/Plan/IR/Plan.h"
 
 using namespace mlir;
@@ -87,17 +88,26 @@ struct Product {
   StringRef name;
   Type input, weight;
   MatmulShape shape;
-  int64_t inputStride, weightScales;
-  StringRef inputKind, inputScale;
+  int64_t inputStride, rawStride, weightScales;
+  StringRef inputKind, scaling;
+
+  bool quantizes() const { return scaling != "None"; }
 
   std::string declaration() const {
     return formatv("struct {0} {{\n  using Input = {1};\n  using Weight = {2};\n"
                    "  static constexpr InputKind kInputKind = InputKind::k{3};\n"
-                   "  static constexpr InputScale kInputScale = InputScale::k{4};\n"
-                   "  static constexpr int kOutputs = {5}, kDepth = {6}, kInputStride = {7}, kWeightScales = {8};\n};",
-                   name, KernelText::cppType(input), KernelText::cppType(weight), inputKind, inputScale, shape.outputs,
-                   shape.depth, inputStride, weightScales)
+                   "  static constexpr Scaling kScaling = Scaling::k{4};\n"
+                   "  static constexpr Activation kRawActivation = Activation::kNone;\n"
+                   "  static constexpr int kOutputs = {5}, kDepth = {6}, kInputStride = {7}, kRawStride = {8}, "
+                   "kWeightScales = {9};\n};",
+                   name, KernelText::cppType(input), KernelText::cppType(weight), inputKind, scaling, shape.outputs,
+                   shape.depth, inputStride, rawStride, weightScales)
         .str();
+  }
+
+  /// How a launch makes codes of a row of F32.
+  QuantizeConfig rowConfig(StringRef configName, int64_t rawAlignment) const {
+    return {configName, shape.depth, rawStride, rawAlignment, inputStride, input, "None", scaling};
   }
 };
 
@@ -107,7 +117,6 @@ struct Experts {
   Product up, down;
   Type hidden;              ///< what `up` writes
   int64_t hiddenStride = 1; ///< elements
-  bool quantizesInput = false, quantizesHidden = false;
   int64_t bytesPerToken = 0;
 
   /// Declares a region of scratch: where it begins, in bytes a token. Regions begin at whole sectors.
@@ -116,6 +125,13 @@ struct Experts {
     bytesPerToken += alignTo(bytes, 32);
   }
 };
+
+/// For up to kFewTokens, whose blocks make codes themselves.
+MatmulShape shapeOfFew(const Product &product) {
+  MatmulShape shape = product.shape;
+  shape.quantizes = product.quantizes();
+  return shape;
+}
 
 /// Tiles for up to kFewTokens, for picks of which an expert has up to 32 on average, and for more. The first has enough
 /// blocks for the multiprocessors of an H100 if there are bands enough, `matrices` of which are worked on side by side.
@@ -126,7 +142,10 @@ SmallVector<MatmulTile, 3> tilesFor(const Product &product, ArrayRef<StringRef> 
   SmallVector<MatmulTile, 3> tiles = {{names[0], functions[0], 0, warps, 1, 1, 1, 16, 4},
                                       {names[1], functions[1], 0, 4, 1, 1, 4, 8, 4},
                                       {names[2], functions[2], 0, 4, 2, 2, 4, 4, 3}};
-  tiles[0].fit(product.shape, sharedOfFew);
+  if (product.quantizes()) {
+    tiles[0] = tiles[0].quantizing();
+  }
+  tiles[0].fit(shapeOfFew(product), sharedOfFew);
   tiles[1].fit(product.shape, kSharedBytes - 1024); // less the table of picks
   tiles[2].fit(product.shape, kSharedBytes - 1024);
   return tiles;
@@ -159,57 +178,59 @@ static FailureOr<Experts> readExperts(KernelText &text, DispatchOp dispatch) {
   }
   Type f32 = builder.getF32Type(), codes = multipliesE4M3(dispatch) ? up.getElementType() : builder.getF16Type();
   StringRef kind = isCodes ? "Codes" : splits ? "Split" : "Rounded";
-  const auto scaleOf = [&](StringRef name) -> StringRef {
-    return !isCodes ? "None" : text.hasWeight(name) ? "Expert" : "Row";
-  };
   const auto scalesOf = [&](StringRef name) -> int64_t { return isScaled ? text.weightType(name).getDimSize(1) : 0; };
+  // Codes of `down` by the scale of its expert are stored by `up`.
+  const bool quantizesHidden = isCodes && !text.hasWeight("down_input_scale");
+  if (quantizesHidden && !text.shape("hidden_maxima").element) {
+    return dispatch.emitOpError() << "quantizes rows by their maximum, expected a zeroed output 'hidden_maxima' to "
+                                     "gather it";
+  }
 
   Experts experts;
   experts.count = up.getDimSize(0);
   experts.picks = text.shape("indices").columns;
   const int64_t weightBytes = isScaled ? 1 : 2, width = up.getDimSize(2), expertWidth = up.getDimSize(1);
-  experts.quantizesInput = isCodes;
-  experts.quantizesHidden = scaleOf("down_input_scale") == "Row";
-  // What `down` reads: BF16 that `up` has rounded; F32 that is split, or rounded while it is read; codes.
-  experts.hidden = experts.quantizesHidden || splits || (isScaled && !isCodes) ? f32
-                   : isCodes                                                   ? codes
-                                                                               : Type(builder.getBF16Type());
+  // What `down` reads: BF16 that `up` has rounded; F32 that is split, rounded or quantized while it is read; codes.
+  experts.hidden = quantizesHidden || splits || (isScaled && !isCodes) ? f32
+                   : isCodes                                           ? codes
+                                                                       : Type(builder.getBF16Type());
   experts.hiddenStride = alignTo(expertWidth, 32 * 8 / experts.hidden.getIntOrFloatBitWidth());
-  Type upInput = isCodes ? codes : input.element, downInput = experts.quantizesHidden ? codes : experts.hidden;
+  Type upInput = isCodes ? codes : input.element, downInput = quantizesHidden ? codes : experts.hidden;
   experts.up = {"UpProduct",
                 upInput,
                 up.getElementType(),
                 {upInput.getIntOrFloatBitWidth() / 8, weightBytes, expertWidth, width},
                 isCodes ? static_cast<int64_t>(alignTo(width, 32)) : input.stride,
+                input.stride,
                 scalesOf("up_scale"),
                 kind,
-                scaleOf("up_input_scale")};
+                !isCodes                           ? "None"
+                : text.hasWeight("up_input_scale") ? "Static"
+                                                   : "Token"};
   experts.down = {"DownProduct",
                   downInput,
                   down.getElementType(),
                   {downInput.getIntOrFloatBitWidth() / 8, weightBytes, width, expertWidth},
-                  experts.quantizesHidden ? static_cast<int64_t>(alignTo(expertWidth, 32)) : experts.hiddenStride,
+                  quantizesHidden ? static_cast<int64_t>(alignTo(expertWidth, 32)) : experts.hiddenStride,
+                  experts.hiddenStride,
                   scalesOf("down_scale"),
                   kind,
-                  scaleOf("down_input_scale")};
+                  quantizesHidden ? "Token" : "None"};
   return experts;
 }
 
-/// Regions of scratch (kernels/moe_experts_products.cuh).
+/// Regions of scratch (ExpertScratch of kernels/moe_experts_products.cuh).
 static void addScratch(KernelText &text, Experts &experts) {
-  const int64_t picks = experts.picks, resultStride = alignTo(experts.down.shape.outputs, 8);
-  const int64_t inputRows = !experts.quantizesInput ? 0 : experts.up.inputScale == "Expert" ? picks : 1;
+  const Product &up = experts.up, &down = experts.down;
+  const int64_t picks = experts.picks, resultStride = alignTo(down.shape.outputs, 8);
+  const int64_t inputRows = !up.quantizes() ? 0 : up.scaling == "Static" ? picks : 1;
+  const int64_t hiddenRows = down.quantizes() ? picks : 0;
   const int64_t hiddenBytes = experts.hidden.getIntOrFloatBitWidth() / 8 * experts.hiddenStride;
-  experts.region(text, "kUpInputOffset", inputRows * experts.up.inputStride * experts.up.shape.inputBytes);
-  experts.region(text, "kUpScalesOffset", experts.up.inputScale == "Row" ? 4 : 0);
-  if (!experts.quantizesHidden) {
-    text.constant("kDownInputOffset", experts.bytesPerToken); // `down` reads what `up` has written
-  }
+  experts.region(text, "kUpCodesOffset", inputRows * up.inputStride * up.shape.inputBytes);
+  experts.region(text, "kUpScalesOffset", inputRows * 4);
   experts.region(text, "kHiddenOffset", picks * hiddenBytes);
-  if (experts.quantizesHidden) {
-    experts.region(text, "kDownInputOffset", picks * experts.down.inputStride * experts.down.shape.inputBytes);
-  }
-  experts.region(text, "kDownScalesOffset", experts.quantizesHidden ? picks * 4 : 0);
+  experts.region(text, "kDownCodesOffset", hiddenRows * down.inputStride * down.shape.inputBytes);
+  experts.region(text, "kDownScalesOffset", hiddenRows * 4);
   experts.region(text, "kResultsOffset", picks * resultStride * 4);
   experts.region(text, "kOrderOffset", picks * 4);
   experts.region(text, "kTilesOffset", picks * 16);
@@ -226,7 +247,7 @@ FailureOr<KernelSpec> specializeMoeExperts(DispatchOp dispatch) {
   Experts &experts = *read;
   BufferShape input = text.shape("input"), indices = text.shape("indices"), weights = text.shape("weights");
   BufferShape output = text.shape("output");
-  constexpr int64_t kQuantizeThreads = 256, kSortThreads = 1024;
+  constexpr int64_t kSortThreads = 1024;
   const int64_t width = output.columns, outputVector = vectorOf(width, output.alignment);
   const int64_t addThreads = std::clamp<int64_t>(alignTo(llvm::divideCeil(width, outputVector), 32), 32, 512);
   text.declaration(experts.up.declaration()).declaration(experts.down.declaration());
@@ -235,9 +256,8 @@ FailureOr<KernelSpec> specializeMoeExperts(DispatchOp dispatch) {
   text.constant("kExperts", experts.count).constant("kPicks", experts.picks);
   text.constant("kInputStride", input.stride).constant("kIndexStride", indices.stride);
   text.constant("kWeightStride", weights.stride).constant("kOutputStride", output.stride);
-  text.constant("kUpVector", vectorOf(width)).constant("kDownVector", vectorOf(experts.up.shape.outputs));
   text.constant("kOutputVector", outputVector).constant("kAddThreads", addThreads);
-  text.constant("kQuantizeThreads", kQuantizeThreads).constant("kSortThreads", kSortThreads);
+  text.constant("kSortThreads", kSortThreads);
   addScratch(text, experts);
 
   // struct PickedExperts: two numbers a word of 32 experts, and 4 + 16 bytes an expert that may be picked.
@@ -263,9 +283,17 @@ FailureOr<KernelSpec> specializeMoeExperts(DispatchOp dispatch) {
     return formatv("ceil(T*{0}/{1})+{2}", picks, tile.blockRows(), experts.count).str();
   };
   const std::string allPicks = ("T*" + Twine(picks)).str();
-  if (experts.quantizesInput) {
-    text.launch("quantize_input", "QuantizeInput<Config>", {experts.up.inputScale == "Expert" ? allPicks : "T"},
-                kQuantizeThreads, 0, {"input input", "input indices", "weight up_input_scale", "scratch", "step"});
+  // Codes for more than kFewTokens: a block a row.
+  const auto quantize = [&](StringRef function, StringRef body, const QuantizeConfig &config, StringRef rows,
+                            ArrayRef<StringRef> arguments) {
+    text.declaration(config.declaration()).member("using " + config.name + " = ::" + config.name + ";");
+    text.launch(function, (body + "<Config>").str(), {formatv("T>{0} ? {1} : 0", kFewTokens, rows).str()},
+                config.threads(), 0, arguments);
+  };
+  if (experts.up.quantizes()) {
+    quantize("quantize_input", "QuantizeInput", experts.up.rowConfig("UpRow", input.alignment),
+             experts.up.scaling == "Static" ? allPicks : "T",
+             {"input input", "input indices", "weight up_input_scale", "scratch", "step"});
   }
   const auto sort = [&](StringRef function, const std::string &size, const MatmulTile &tile) {
     text.launch(function, ("SortPicks<Config, " + Twine(tile.blockRows()) + ">").str(), {size}, kSortThreads, 0,
@@ -274,30 +302,31 @@ FailureOr<KernelSpec> specializeMoeExperts(DispatchOp dispatch) {
   sort("sort_some_picks", some(experts.count), up[1]);
   sort("sort_many_picks", many(experts.count), up[2]);
 
-  const auto launch = [&](const MatmulTile &tile, const Product &product, StringRef body, ArrayRef<std::string> grid,
+  const auto launch = [&](const MatmulTile &tile, const MatmulShape &shape, StringRef body, ArrayRef<std::string> grid,
                           ArrayRef<StringRef> arguments) {
     text.launch(tile.function, (body + "<Config, " + tile.name + ">").str(), grid, tile.threads(),
-                tile.sharedBytes(product.shape), arguments);
+                tile.sharedBytes(shape), arguments);
   };
-  launch(up[0], experts.up, "UpFewTokens", {few(up[0].blocks(experts.up.shape)), allPicks},
+  launch(up[0], shapeOfFew(experts.up), "UpFewTokens", {few(up[0].blocks(experts.up.shape)), allPicks},
          {"input input", "input indices", "weight up", "weight up_scale", "weight up_input_scale",
-          "weight down_input_scale", "scratch", "step"});
+          "weight down_input_scale", "output hidden_maxima", "scratch", "step"});
   const SmallVector<StringRef> upArguments = {
       "input input", "weight up", "weight up_scale", "weight up_input_scale", "weight down_input_scale",
       "scratch",     "step"};
-  launch(up[1], experts.up, "UpPicks", {some(up[1].blocks(experts.up.shape)), tilesOf(up[1])}, upArguments);
-  launch(up[2], experts.up, "UpPicks", {many(up[2].blocks(experts.up.shape)), tilesOf(up[2])}, upArguments);
-  if (experts.quantizesHidden) {
-    text.launch("quantize_hidden", "QuantizeHidden<Config>", {allPicks}, kQuantizeThreads, 0, {"scratch", "step"});
+  launch(up[1], experts.up.shape, "UpPicks", {some(up[1].blocks(experts.up.shape)), tilesOf(up[1])}, upArguments);
+  launch(up[2], experts.up.shape, "UpPicks", {many(up[2].blocks(experts.up.shape)), tilesOf(up[2])}, upArguments);
+  if (experts.down.quantizes()) {
+    quantize("quantize_hidden", "QuantizeHidden", experts.down.rowConfig("DownRow", experts.hiddenStride), allPicks,
+             {"scratch", "step"});
   }
-  launch(down[0], experts.down, "DownFewTokens", {few(down[0].blocks(experts.down.shape))},
+  launch(down[0], shapeOfFew(experts.down), "DownFewTokens", {few(down[0].blocks(experts.down.shape))},
          {"input indices", "input weights", "output output", "weight down", "weight down_scale",
-          "weight down_input_scale", "scratch", "step"});
+          "weight down_input_scale", "output hidden_maxima", "scratch", "step"});
   const SmallVector<StringRef> downArguments = {"weight down", "weight down_scale", "weight down_input_scale",
                                                 "scratch", "step"};
-  launch(down[1], experts.down, "DownPicks", {some(down[1].blocks(experts.down.shape)), tilesOf(down[1])},
+  launch(down[1], experts.down.shape, "DownPicks", {some(down[1].blocks(experts.down.shape)), tilesOf(down[1])},
          downArguments);
-  launch(down[2], experts.down, "DownPicks", {many(down[2].blocks(experts.down.shape)), tilesOf(down[2])},
+  launch(down[2], experts.down.shape, "DownPicks", {many(down[2].blocks(experts.down.shape)), tilesOf(down[2])},
          downArguments);
   text.launch("add_picks", "AddPicks<Config>", {formatv("T>{0} ? T : 0", kFewTokens).str()}, addThreads, 0,
               {"input weights", "output output", "scratch", "step"});

@@ -219,6 +219,11 @@ LogicalResult CudaTarget::lower(Operation *op, PlanBuilder &builder) const {
   if (auto quantize = dyn_cast<ir::QuantizeOp>(op); quantize && quantize.getScaling() == ir::Scaling::Step) {
     spec->zeroed("maximum", 1, Float32Type::get(op->getContext())); // its first row is that of the step
   }
+  if (auto experts = dyn_cast<ir::ScaledMoeExpertsOp>(op);
+      experts && !experts.getWeightOnly() && !experts.getDownInputScale()) {
+    const int64_t picks = cast<RankedTensorType>(experts.getIndices().getType()).getDimSize(1);
+    spec->zeroed("hidden_maxima", picks, Float32Type::get(op->getContext())); // of the rows that `down` quantizes
+  }
   return builder.dispatch(op, spec->layMatrices(Layout::Fragment));
 }
 

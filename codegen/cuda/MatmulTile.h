@@ -19,6 +19,7 @@ inline constexpr int64_t kSharedBytes = 99 * 1024;
 struct MatmulShape {
   int64_t inputBytes, weightBytes; ///< of an element
   int64_t outputs, depth;
+  bool quantizes = false; ///< blocks make the inputs of F32 (kernels/quantized_rows.cuh)
 
   int64_t bands() const { return llvm::divideCeil(outputs, 16); }
 };
@@ -34,12 +35,26 @@ struct MatmulTile {
   int64_t threads() const { return 32 * warpsN * warpsT; }
   int64_t blocks(const MatmulShape &shape) const { return llvm::divideCeil(shape.bands(), blockBands()); }
 
+  /// Bytes from a row of a slab to the next, of elements of `inputBytes`.
+  int64_t rowPitch(int64_t inputBytes, int64_t weightBytes) const {
+    const int64_t padding = inputBytes == weightBytes ? 0 : inputBytes == 4 ? 64 / weightBytes : 32;
+    return slabTiles * 32 / weightBytes * inputBytes + padding;
+  }
+
+  /// Of the ring, and if blocks make the inputs those of a slab and a scale a row.
   int64_t sharedBytes(const MatmulShape &shape) const {
-    const int64_t rowBytes = slabTiles * 32 / shape.weightBytes * shape.inputBytes;
-    const int64_t padding = shape.inputBytes == shape.weightBytes ? 0
-                            : shape.inputBytes == 4               ? 64 / shape.weightBytes
-                                                                  : 32;
-    return stages * (blockBands() * slabTiles * 512 + blockRows() * (rowBytes + padding));
+    const int64_t stagedBytes = shape.quantizes ? 4 : shape.inputBytes;
+    const int64_t operandBytes = shape.quantizes ? rowPitch(shape.inputBytes, shape.weightBytes) + 4 : 0;
+    return stages * (blockBands() * slabTiles * 512 + blockRows() * rowPitch(stagedBytes, shape.weightBytes)) +
+           blockRows() * operandBytes;
+  }
+
+  /// For up to 8 rows that blocks quantize: of F32 they take four times the room, so slabs are half as deep.
+  MatmulTile quantizing() const {
+    MatmulTile tile = *this;
+    tile.slabTiles = 8;
+    tile.stages = 3;
+    return tile;
   }
 
   /// Makes it smaller until its ring fits: F32 inputs take more room than others.

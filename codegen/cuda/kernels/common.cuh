@@ -80,6 +80,12 @@ __device__ inline e4m3_as_f16 FromFloat<e4m3_as_f16>(float value) {
   return result;
 }
 
+/// Where the scale of codes comes from; numbers that are no codes have none.
+enum class Scaling { kNone, kToken, kStep, kStatic };
+
+/// The scale of numbers whose absolute maximum is `largest`.
+__device__ inline float ScaleOf(float largest) { return fmaxf(largest / 448.0f, 0x1p-126f); }
+
 /// N neighbours that are loaded and stored at once.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Vector {

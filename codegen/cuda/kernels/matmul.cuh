@@ -4,6 +4,7 @@
 //
 // Bound by memory up to some 200 rows (FP8 on an H100: 990 TFLOP/s of mma.sync's reach over 3.35 TB/s, halved by
 // padding of small tiles), then by tensor cores.
+#include "codegen/cuda/kernels/quantized_rows.cuh"
 
 /// What is done to sums, and where they go; null where a Config has no such thing.
 template <class Config>
@@ -50,30 +51,19 @@ struct Epilogue {
 template <class Config, class Tile, class InputScale>
 __device__ void StoreSums(WarpSums<Config, Tile>& sums, const Epilogue<Config>& epilogue, int64 first_row, int num_rows,
                           int first_band, InputScale input_scale) {
-  float largest[Tile::kRowTiles][2] = {};  // of this lane's rows
+  RowMaxima<Tile> maxima;
   sums.Take([&](float sum, int row, int output_of_block, int i) {
     const int n = first_band * 16 + output_of_block;
     if (row < num_rows && n < Config::kOutputs) {
       const float y = epilogue.Value(sum, first_row + row, n, input_scale(row));
       epilogue.Store(y, first_row + row, n);
-      float& of_row = largest[i / 4 % Tile::kRowTiles][i % 2];
-      of_row = fmaxf(of_row, fabsf(y));
+      maxima.Add(y, i);
     }
   });
   if constexpr (Config::kGathersMaximum) {
-    const int lane = threadIdx.x % 32, warp_t = threadIdx.x / 32 / Tile::kWarpsN;
-#pragma unroll
-    for (int i = 0; i < Tile::kRowTiles * 2; ++i) {
-      const int row = (warp_t * Tile::kRowTiles + i / 2) * 8 + lane % 4 * 2 + i % 2;
-      float of_row = largest[i / 2][i % 2];
-#pragma unroll
-      for (int distance = 4; distance < 32; distance *= 2) {
-        of_row = fmaxf(of_row, __shfl_xor_sync(~0u, of_row, distance));
-      }
-      if (lane < 4 && row < num_rows) {
-        GatherMaximum(epilogue.maximum + (first_row + row) * Config::kGatheredStride, of_row);
-      }
-    }
+    maxima.Gather([&](int row) {
+      return row < num_rows ? epilogue.maximum + (first_row + row) * Config::kGatheredStride : nullptr;
+    });
   }
 }
 

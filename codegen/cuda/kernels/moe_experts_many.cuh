@@ -18,8 +18,8 @@ __device__ void SortPicks(const int* indices, char* scratch, const StepTables& s
   __shared__ int2 counts[kWarps];  // picks of earlier experts, picks of this expert
   const int expert = blockIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int num_picks = step.num_tokens * Config::kPicks;
-  auto* order = reinterpret_cast<int*>(scratch + int64{step.num_tokens} * Config::kOrderOffset);
-  auto* tiles = reinterpret_cast<PickTile*>(scratch + int64{step.num_tokens} * Config::kTilesOffset);
+  int* order = ExpertScratch<Config>(scratch, step).Order();
+  PickTile* tiles = ExpertScratch<Config>(scratch, step).template Tiles<PickTile>();
 
   const int of_warp = (num_picks + Config::kSortThreads - 1) / Config::kSortThreads * 32;
   const int begin = min(warp * of_warp, num_picks), end = min(begin + of_warp, num_picks);
@@ -62,29 +62,35 @@ __device__ void SortPicks(const int* indices, char* scratch, const StepTables& s
   }
 }
 
-/// A tile of picks times bands of its expert's matrix. row_of(pick) is the row of the input, convert(sum, expert) what
-/// is stored at `outputs`, rows by pick. Elements of less than 4 bytes go through shared memory, so that whole sectors
-/// are stored; rows are 16 bytes longer there, against bank conflicts. Grid (ceil(bands / kBlockBands), tiles).
+/// A tile of picks times bands of its expert's matrix. row_of(pick) is the row of `input` and its scale, convert(sum,
+/// expert) what is stored at `outputs`, rows by pick. Elements of less than 4 bytes go through shared memory, so that
+/// whole sectors are stored; rows are 16 bytes longer there, against bank conflicts. Grid (ceil(bands / kBlockBands),
+/// tiles).
 template <class Config, class Product, class Tile, int kStride, class Output, class RowOf, class Convert>
-__device__ void MultiplyPicks(const ExpertMatrices<Product>& matrices, Output* outputs, const char* scratch,
-                              int64 num_tokens, RowOf row_of, Convert convert) {
+__device__ void MultiplyPicks(const ExpertMatrices<Product>& matrices, const typename Product::Input* input,
+                              const float* row_scales, Output* outputs, const ExpertScratch<Config>& scratch,
+                              RowOf row_of, Convert convert) {
   using Shape = MatmulShape<Product, Tile>;
   constexpr int kBlockOutputs = Shape::kBlockBands * 16, kVector = 16 / static_cast<int>(sizeof(Output));
   extern __shared__ __align__(16) char shared[];
   __shared__ int picks[Shape::kBlockRows];
-  const auto* order = reinterpret_cast<const int*>(scratch + num_tokens * Config::kOrderOffset);
-  const PickTile tile = reinterpret_cast<const PickTile*>(scratch + num_tokens * Config::kTilesOffset)[blockIdx.y];
+  __shared__ float scales[Shape::kBlockRows];  // if there are any: of rows that became codes
+  const int* order = scratch.Order();
+  const PickTile tile = scratch.template Tiles<PickTile>()[blockIdx.y];
   if (tile.count == 0) {
     return;
   }
   for (int i = threadIdx.x; i < Shape::kBlockRows; i += Shape::kThreads) {
     picks[i] = i < tile.count ? order[tile.first + i] : -1;
+    if (Product::kScaling != Scaling::kNone && i < tile.count) {
+      scales[i] = row_scales[row_of(picks[i])];
+    }
   }
   __syncthreads();
   const int first_band = blockIdx.x * Shape::kBlockBands, row_tiles = (tile.count + 7) / 8;
   const int first_row_tile = threadIdx.x / 32 / Tile::kWarpsN * Tile::kRowTiles;  // of this warp
   const char* bands = matrices.template Bands<Tile>(tile.expert, first_band);
-  SlabCopies<Product, Tile> copies(bands, matrices.input, Shape::kNumBands - first_band,
+  SlabCopies<Product, Tile> copies(bands, input, Shape::kNumBands - first_band,
                                    [&](int row) { return picks[row] < 0 ? -1 : row_of(picks[row]); });
   WarpSums<Product, Tile> sums;
   StreamSlabs<Tile, Shape::kStageBytes, sums.kUnrolled>(
@@ -103,7 +109,7 @@ __device__ void MultiplyPicks(const ExpertMatrices<Product>& matrices, Output* o
   sums.Take([&](float sum, int row, int output_of_block, int) {
     const int output = first_band * 16 + output_of_block;
     if (const int pick = picks[row]; pick >= 0 && output < Product::kOutputs) {
-      const Output value = convert(matrices.Scale(sum, tile.expert, output, row_of(pick)), tile.expert);
+      const Output value = convert(matrices.Scale(sum, tile.expert, output, scales[row]), tile.expert);
       if constexpr (kStaged) {
         staged[row * kPitch + output_of_block] = value;
       } else {
@@ -133,11 +139,12 @@ template <class Config, class Tile>
 __device__ void UpPicks(const typename Config::Input* input, const char* up, const float* up_scale,
                         const float* up_input_scale, const float* down_input_scale, char* scratch,
                         const StepTables& step) {
-  const int64 num_tokens = step.num_tokens;
-  MultiplyPicks<Config, typename Config::Up, Tile, Config::kHiddenStride>(
-      UpMatrices<Config>(input, up, up_scale, up_input_scale, scratch, num_tokens),
-      reinterpret_cast<typename Config::Hidden*>(scratch + num_tokens * Config::kHiddenOffset), scratch, num_tokens,
-      [](int pick) { return InputRow<Config>(pick); },
+  using Product = typename Config::Up;
+  const ExpertScratch<Config> rows(scratch, step);
+  MultiplyPicks<Config, Product, Tile, Config::kHiddenStride>(
+      {up, up_scale, up_input_scale}, MultipliedRows<Product>(input, rows.UpCodes()), rows.UpScales(),
+      rows.HiddenRows(), rows,
+      [](int pick) { return Product::kScaling == Scaling::kStatic ? pick : pick / Config::kPicks; },
       [&](float sum, int expert) { return ToHidden<Config>(sum, expert, down_input_scale); });
 }
 
@@ -145,20 +152,20 @@ __device__ void UpPicks(const typename Config::Input* input, const char* up, con
 template <class Config, class Tile>
 __device__ void DownPicks(const char* down, const float* down_scale, const float* down_input_scale, char* scratch,
                           const StepTables& step) {
-  const int64 num_tokens = step.num_tokens;
-  MultiplyPicks<Config, typename Config::Down, Tile, Config::kResultStride>(
-      DownMatrices<Config>(down, down_scale, down_input_scale, scratch, num_tokens),
-      reinterpret_cast<float*>(scratch + num_tokens * Config::kResultsOffset), scratch, num_tokens,
-      [](int pick) { return pick; }, [](float sum, int) { return sum; });
+  using Product = typename Config::Down;
+  const ExpertScratch<Config> rows(scratch, step);
+  MultiplyPicks<Config, Product, Tile, Config::kResultStride>(
+      {down, down_scale, down_input_scale}, MultipliedRows<Product>(rows.HiddenRows(), rows.DownCodes()),
+      rows.DownScales(), rows.Results(), rows, [](int pick) { return pick; }, [](float sum, int) { return sum; });
 }
 
 /// output = sum of weight * result over the picks of a token. Grid (T).
 template <class Config>
-__device__ void AddPicks(const float* weights, float* output, const char* scratch, const StepTables& step) {
+__device__ void AddPicks(const float* weights, float* output, char* scratch, const StepTables& step) {
   constexpr int kVector = Config::kOutputVector;
   const int64 token = blockIdx.x;
-  const auto* results = reinterpret_cast<const float*>(scratch + int64{step.num_tokens} * Config::kResultsOffset) +
-                        token * Config::kPicks * Config::kResultStride;
+  const float* results =
+      ExpertScratch<Config>(scratch, step).Results() + token * Config::kPicks * Config::kResultStride;
   for (int i = threadIdx.x * kVector; i < Config::Down::kOutputs; i += Config::kAddThreads * kVector) {
     Vector<float, kVector> total = {};
 #pragma unroll 8

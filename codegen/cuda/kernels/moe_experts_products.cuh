@@ -1,10 +1,44 @@
-// What both ways through experts share (moe_experts_few.cuh, moe_experts_many.cuh): which rows and matrices the two
-// products have, where these lie in scratch memory, and what becomes of a sum.
+// What both ways through experts share (moe_experts_few.cuh, moe_experts_many.cuh): the two products, where their rows
+// lie in scratch memory, and what becomes of a sum.
 //
-// Config::Up and Config::Down are products: beside what SlabCopies takes, kWeightScales (0: none, 1: one an expert,
-// else one an output) and kInputScale. Config::k...Offset tell where in scratch, in bytes a token.
+// Config::Up and Config::Down are products. Beside what SlabCopies takes they have kWeightScales (0: none, 1: one an
+// expert, else one an output) and kScaling, which tells how their rows become codes here: not at all (kNone), by the
+// maximum of the row (kToken) or by the scale of the expert (kStatic). Codes that `down` finds, `up` has stored by the
+// scale of the expert.
 
-enum class InputScale { kNone, kRow, kExpert };  // of codes
+/// Where the launches of a dispatch leave things for each other. Rows are those of picks, t * k + i for pick i of token
+/// t; codes of x are those of tokens where no expert has a scale.
+template <class Config>
+class ExpertScratch {
+ public:
+  using UpInput = typename Config::Up::Input;
+  using DownInput = typename Config::Down::Input;
+  using Hidden = typename Config::Hidden;
+
+  __device__ ExpertScratch(char* scratch, const StepTables& step) : scratch_(scratch), num_tokens_(step.num_tokens) {}
+
+  __device__ UpInput* UpCodes() const { return At<UpInput>(Config::kUpCodesOffset); }
+  __device__ float* UpScales() const { return At<float>(Config::kUpScalesOffset); }
+  __device__ Hidden* HiddenRows() const { return At<Hidden>(Config::kHiddenOffset); }
+  __device__ DownInput* DownCodes() const { return At<DownInput>(Config::kDownCodesOffset); }
+  __device__ float* DownScales() const { return At<float>(Config::kDownScalesOffset); }
+  __device__ float* Results() const { return At<float>(Config::kResultsOffset); }
+  __device__ int* Order() const { return At<int>(Config::kOrderOffset); }
+  /// The last of all, with room for kExperts more.
+  template <class Tile>
+  __device__ Tile* Tiles() const {
+    return At<Tile>(Config::kTilesOffset);
+  }
+
+ private:
+  template <class T>
+  __device__ T* At(int token_bytes) const {
+    return reinterpret_cast<T*>(scratch_ + num_tokens_ * token_bytes);
+  }
+
+  char* scratch_;
+  int64 num_tokens_;
+};
 
 /// The expert of a pick, within range whatever the router says.
 template <class Config>
@@ -13,13 +47,12 @@ __device__ int ExpertOf(const int* indices, int pick) {
   return min(max(expert, 0), Config::kExperts - 1);
 }
 
-/// The matrices of one of the products, what it multiplies and how that is scaled.
+/// The matrices of one of the products, and how their sums are scaled.
 template <class Product>
 struct ExpertMatrices {
-  const char* weight;                    // [E, N, K]
-  const float* weight_scale;             // [E, 1] or [E, N] if kWeightScales is not 0
-  const float* input_scale;              // [E] or a row, as kInputScale says
-  const typename Product::Input* input;  // [rows, K]
+  const char* weight;         // [E, N, K]
+  const float* weight_scale;  // [E, 1] or [E, N] if kWeightScales is not 0
+  const float* input_scale;   // [E] if the experts have scales for codes
 
   /// The bands of `expert` from `first_band` on.
   template <class Tile>
@@ -28,54 +61,35 @@ struct ExpertMatrices {
     return weight + (int64{expert} * Shape::kNumBands + first_band) * Shape::kNumTiles * 512;
   }
 
-  /// The product of the scales is rounded, then the sum multiplied by it.
-  __device__ float Scale(float sum, int expert, int output, int row) const {
+  /// The product of the scales is rounded, then the sum multiplied by it. `row_scale` counts if rows became codes here.
+  __device__ float Scale(float sum, int expert, int output, float row_scale) const {
     if constexpr (Product::kWeightScales == 0) {
       return sum;
     } else {
       float scale = weight_scale[Product::kWeightScales == 1 ? expert : int64{expert} * Product::kOutputs + output];
-      if constexpr (Product::kInputScale != InputScale::kNone) {
-        scale = input_scale[Product::kInputScale == InputScale::kRow ? row : expert] * scale;
+      if constexpr (Product::kInputKind == InputKind::kCodes) {
+        scale = (Product::kScaling == Scaling::kNone ? input_scale[expert] : row_scale) * scale;
       }
       return sum * scale;
     }
   }
 };
 
-/// `input` is that of the dispatch if no codes were made of it.
-template <class Config>
-__device__ ExpertMatrices<typename Config::Up> UpMatrices(const void* input, const char* up, const float* scale,
-                                                          const float* expert_scale, const char* scratch,
-                                                          int64 num_tokens) {
-  using Product = typename Config::Up;
-  const void* codes = scratch + num_tokens * Config::kUpInputOffset;
-  const auto* row_scales = reinterpret_cast<const float*>(scratch + num_tokens * Config::kUpScalesOffset);
-  const bool is_codes = Product::kInputKind == InputKind::kCodes;
-  return {up, scale, Product::kInputScale == InputScale::kRow ? row_scales : expert_scale,
-          static_cast<const typename Product::Input*>(is_codes ? codes : input)};
+/// The rows that a product multiplies: codes that were made of its rows, or these as they come.
+template <class Product, class T>
+__device__ const typename Product::Input* MultipliedRows(const T* rows, const typename Product::Input* codes) {
+  if constexpr (Product::kScaling == Scaling::kNone) {
+    return rows;
+  } else {
+    return codes;
+  }
 }
 
-template <class Config>
-__device__ ExpertMatrices<typename Config::Down> DownMatrices(const char* down, const float* scale,
-                                                              const float* expert_scale, const char* scratch,
-                                                              int64 num_tokens) {
-  using Product = typename Config::Down;
-  const auto* row_scales = reinterpret_cast<const float*>(scratch + num_tokens * Config::kDownScalesOffset);
-  return {down, scale, Product::kInputScale == InputScale::kRow ? row_scales : expert_scale,
-          reinterpret_cast<const typename Product::Input*>(scratch + num_tokens * Config::kDownInputOffset)};
-}
-
-/// The row of up's input that a pick multiplies.
-template <class Config>
-__device__ int InputRow(int pick) {
-  return Config::Up::kInputScale == InputScale::kExpert ? pick : pick / Config::kPicks;
-}
-
-/// relu2 of a sum of `up`, as `down` takes it: a code where the expert has a scale for them, else BF16 or F32.
+/// relu2 of a sum of `up`, as `down` finds it: a code where the expert has a scale for them, else BF16 or F32.
 template <class Config>
 __device__ typename Config::Hidden ToHidden(float sum, int expert, const float* down_input_scale) {
   float value = Relu2(sum);
-  if constexpr (Config::Down::kInputScale == InputScale::kExpert) {
+  if constexpr (Config::Down::kInputKind == InputKind::kCodes && Config::Down::kScaling == Scaling::kNone) {
     value = value / down_input_scale[expert];
   }
   return FromFloat<typename Config::Hidden>(value);

@@ -3,11 +3,6 @@
 // memory. Scaling by the maximum of a step reads rows once more, in a launch before. Sums are F32, in an order that
 // depends on the row's width alone.
 
-enum class Scaling { kNone, kToken, kStep, kStatic };
-
-/// The scale of numbers whose absolute maximum is `largest`.
-__device__ inline float ScaleOf(float largest) { return fmaxf(largest / 448.0f, 0x1p-126f); }
-
 /// The absolute maximum of a row, NaNs not counted; 0 of nothing else. All threads of the block get it.
 template <class Config>
 __device__ float LargestOf(Row<Config>& row, float* scratch) {

@@ -192,7 +192,7 @@ std::vector<ConformanceCase> MatmulCases() {
        " : (tensor<?x192xf32>, tensor<96x192xf8E4M3FN>, tensor<1xf32>) -> tensor<?x96xf32>",
        1e-5},
   };
-  for (const int64_t k : {160, 1000}) {
+  for (const int64_t k : {90, 160, 1000}) {
     // E4M3 products are exact and few bits long; what differs is where a row's maximum falls between two codes.
     cases.push_back(
         {fmt::format("quantized_matmul_{}", k),
@@ -208,6 +208,18 @@ std::vector<ConformanceCase> MatmulCases() {
              k),
          1e-3});
   }
+  // Rows that begin amid 16 bytes are no product's to quantize.
+  cases.push_back({"quantized_matmul_of_a_view",
+                   162,
+                   112,
+                   {Matrix("w", "f8E4M3FN", 112, 132), {"s", "f32", {1}, 0.1f, 1}},
+                   "",
+                   "%a, %b = nemotron.split %x : (tensor<?x162xf32>) -> (tensor<?x30xf32>, tensor<?x132xf32>)\n"
+                   "%q, %qs = nemotron.quantize %b {scaling = #nemotron.scaling<token>} : tensor<?x132xf32> -> "
+                   "tensor<?x132xf8E4M3FN>, tensor<?x1xf32>\n"
+                   "%y = nemotron.scaled_matmul %q scaled %qs, %w scaled %s : (tensor<?x132xf8E4M3FN>, "
+                   "tensor<?x1xf32>, tensor<112x132xf8E4M3FN>, tensor<1xf32>) -> tensor<?x112xf32>",
+                   1e-3});
   // The maximum is the same on both devices: codes are, and the products of codes are exact.
   cases.push_back({"quantized_by_step",
                    104,
@@ -462,7 +474,7 @@ std::vector<ConformanceCase> ExpertCases() {
   const std::string scaled_experts =
       "%y = nemotron.scaled_moe_experts %x, %i, %p, %up scaled %s, %down scaled %s {} : " + types +
       "tensor<8x72x96xf8E4M3FN>, tensor<8x1xf32>, tensor<8x96x72xf8E4M3FN>, tensor<8x1xf32>) -> tensor<?x96xf32>";
-  return {
+  std::vector<ConformanceCase> cases = {
       {"experts", 96, 96, with_experts("bf16"), "", route + fmt::format(fmt::runtime(experts), ""), 1e-2},
       {"experts_split_input", 96, 96, with_experts("bf16"), "",
        route + fmt::format(fmt::runtime(experts), "{split_input}"), 1e-4},
@@ -470,6 +482,40 @@ std::vector<ConformanceCase> ExpertCases() {
       {"experts_weight_only", 96, 96, scaled, "", route + fmt::format(fmt::runtime(scaled_experts), "{weight_only}"),
        1e-2},
   };
+  // Scales of the experts for codes of x, of what `up` gave, or both; several slabs of K, and K that is no multiple
+  // of 4.
+  for (const auto& [name, columns, width, inputs] :
+       {std::tuple("experts_fp8_static", 96, 72, "up_input %a down_input %b"),
+        std::tuple("experts_fp8_static_input", 96, 72, "up_input %a"),
+        std::tuple("experts_fp8_static_hidden", 96, 72, "down_input %b"), std::tuple("experts_fp8_deep", 600, 296, ""),
+        std::tuple("experts_fp8_odd", 90, 70, "")}) {
+    const std::string static_scales = inputs;
+    std::string static_types;
+    for (const char* scale : {"up_input", "down_input"}) {
+      static_types += static_scales.find(scale) == std::string::npos ? "" : ", tensor<8xf32>";
+    }
+    cases.push_back(
+        {name,
+         columns,
+         columns,
+         {{"gate", "f32", {8, columns}, 0.3f},
+          {"bias", "f32", {8}, 0.1f},
+          {"up", "f8E4M3FN", {8, width, columns}, 0.1f},
+          {"down", "f8E4M3FN", {8, columns, width}, 0.1f},
+          {"s", "f32", {8, 1}, 0.1f, 1},
+          {"a", "f32", {8}, 0.001f, 0.01f},
+          {"b", "f32", {8}, 0.002f, 0.05f}},
+         "",
+         fmt::format("%i, %p = nemotron.moe_route %x, %gate, %bias {{n_group = 2, topk_group = 1, norm_topk_prob = "
+                     "true, routed_scaling_factor = 2.5 : f32}} : (tensor<?x{0}xf32>, tensor<8x{0}xf32>, "
+                     "tensor<8xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>)\n"
+                     "%y = nemotron.scaled_moe_experts %x, %i, %p, %up scaled %s, %down scaled %s {2} : "
+                     "(tensor<?x{0}xf32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<8x{1}x{0}xf8E4M3FN>, "
+                     "tensor<8x1xf32>, tensor<8x{0}x{1}xf8E4M3FN>, tensor<8x1xf32>{3}) -> tensor<?x{0}xf32>",
+                     columns, width, static_scales, static_types),
+         5e-2});
+  }
+  return cases;
 }
 
 }  // namespace
