@@ -14,7 +14,7 @@ NO_DRIVER = "/nonexistent/libcuda.so.1"
 KERNEL_CACHE = os.environ["NEMOTRON_KERNEL_CACHE"]
 PROMPT = "And it came to pass"
 # Of a layer in decode, by its letter: `*` beyond 512 tokens, where attention merges segments.
-MOST_LAUNCHES = {"M": 4, "-": 3, "*": 6}
+MOST_LAUNCHES = {"M": 4, "-": 3, "*": 6, "E": 8}
 
 
 class Cuda(Case):
@@ -39,6 +39,12 @@ class Cuda(Case):
             agree += p.index(max(p)) == q.index(max(q))
         return divergence / rows, agree, rows
 
+    def golden_ids(self, plan):
+        """The tokens of the golden that a plan is named after, as a file."""
+        golden = max((name for name in GOLDENS if plan.startswith(name)), key=len)
+        tokens = read_safetensors(DATA / "goldens" / golden / "golden.safetensors")["input_ids"][1]
+        return self.write("ids.json", json.dumps(list(tokens)))
+
     def greedy(self, gpu, plan, *prompt, count):
         done = self.run_on(gpu, plan, *prompt, "-n", count, "--temperature", 0, "--ignore-eos", "--json")
         return json.loads(done.stdout)["token_ids"]
@@ -49,9 +55,8 @@ class Cuda(Case):
             for name in GOLDENS:
                 with self.subTest(f"{name} on {gpu}"):
                     golden = read_safetensors(DATA / "goldens" / name / "golden.safetensors")
-                    ids = self.write("ids.json", json.dumps(list(golden["input_ids"][1])))
                     divergence, agree, rows = self.compare(
-                        golden["logits"][1], self.logits(gpu, self.cuda_plan(name), "--prompt-ids", ids))
+                        golden["logits"][1], self.logits(gpu, self.cuda_plan(name), "--prompt-ids", self.golden_ids(name)))
                     print(f"{name} on {gpu}: mean KL {divergence:.2e}, top-1 agreement {agree} of {rows}")
                     self.assertLess(divergence, 1e-3)
                     total, matches = total + rows, matches + agree
@@ -101,6 +106,18 @@ class Cuda(Case):
                 self.assertLess(divergence, 5e-3)
                 self.assertGreater(agree / rows, 0.94)
 
+    def test_experts_of_fp8(self):
+        name = "nemotron-h-moe-fp8-all"
+        ids = self.golden_ids(name)
+        _, expected = self.logits("h100", self.plan(name), "--prompt-ids", ids)
+        for gpu in GPUS:
+            with self.subTest(gpu):
+                divergence, agree, rows = self.compare(
+                    expected, self.logits(gpu, self.cuda_plan(name), "--prompt-ids", ids))
+                print(f"{name} on {gpu}: mean KL to the CPU's {divergence:.2e}, top-1 agreement {agree} of {rows}")
+                self.assertLess(divergence, 5e-3)
+                self.assertGreater(agree / rows, 0.94)
+
     def test_what_a_decode_step_moves(self):
         done = self.run_on("h100", self.cuda_plan("nemotron-h-tiny"), "--prompt", PROMPT, "-n", 4, "--temperature", 0,
                            "--profile", "--json")
@@ -120,11 +137,14 @@ class Cuda(Case):
     def test_launches_of_a_layer_in_decode(self):
         for name in ("nemotron-h-tiny", "nemotron-h-tiny-fp8-all"):
             with self.subTest(name):
-                self.check_launches_of_a_layer_in_decode(self.cuda_plan(name))
+                self.check_launches_of_a_layer_in_decode(self.cuda_plan(name), "--prompt", PROMPT)
+        for name in ("nemotron-h-moe", "nemotron-h-moe-fp8-all"):
+            with self.subTest(name):
+                self.check_launches_of_a_layer_in_decode(self.cuda_plan(name), "--prompt-ids", self.golden_ids(name))
 
-    def check_launches_of_a_layer_in_decode(self, plan):
+    def check_launches_of_a_layer_in_decode(self, plan, *prompt):
         inspected = json.loads(run("nemotron-inspect", plan, "--kernels", "--json").stdout)
-        done = self.run_on("h100", plan, "--prompt", PROMPT, "-n", 4, "--temperature", 0, "--profile", "--json")
+        done = self.run_on("h100", plan, *prompt, "-n", 4, "--temperature", 0, "--ignore-eos", "--profile", "--json")
         decode = json.loads(done.stdout)["profile"]["decode"]
 
         def op(kernel):

@@ -84,6 +84,34 @@ module attributes {plan.target = "cuda"} {
 
 // -----
 
+module attributes {plan.target = "cuda"} {
+  nemotron.weight @m : tensor<8x64x64xf8E4M3FN> from "m"
+  nemotron.weight @s.source : tensor<8x1xf32> from "s"
+  plan.weight @w : tensor<8x64x64xf8E4M3FN, #plan.layout<fragment>> {
+    %0 = nemotron.get_weight @m : tensor<8x64x64xf8E4M3FN>
+    %1 = plan.pack %0 : tensor<8x64x64xf8E4M3FN> to tensor<8x64x64xf8E4M3FN, #plan.layout<fragment>>
+    plan.yield %1 : tensor<8x64x64xf8E4M3FN, #plan.layout<fragment>>
+  }
+  plan.weight @s : tensor<8x1xf32> {
+    %0 = nemotron.get_weight @s.source : tensor<8x1xf32>
+    plan.yield %0 : tensor<8x1xf32>
+  }
+  plan.program @experts_without_maxima {
+    %x = plan.buffer "x" : !plan.buffer<token, 64, f32>
+    %i = plan.buffer "i" : !plan.buffer<token, 2, i32>
+    %p = plan.buffer "p" : !plan.buffer<token, 2, f32>
+    %y = plan.buffer "y" : !plan.buffer<token, 64, f32>
+    // expected-error@+1 {{quantizes rows by their maximum, expected a zeroed output 'hidden_maxima' to gather it}}
+    plan.dispatch "cuda.scaled_moe_experts" ins(input = %x : !plan.buffer<token, 64, f32>, indices = %i : !plan.buffer<token, 2, i32>,
+                                                weights = %p : !plan.buffer<token, 2, f32>)
+      outs(output = %y : !plan.buffer<token, 64, f32>) weights(up = @w, up_scale = @s, down = @w, down_scale = @s) {activations = "e4m3"}
+    %l = plan.buffer "l" : !plan.buffer<row, 64, f32>
+    plan.return %l : !plan.buffer<row, 64, f32>
+  }
+}
+
+// -----
+
 // expected-error@+1 {{has no known target in plan.target}}
 module {
 }
