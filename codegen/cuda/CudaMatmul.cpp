@@ -87,7 +87,7 @@ static void addQuantizingLaunches(KernelText &text, Type codes, const MatmulShap
   SmallVector<MatmulTile, 3> tiles = tilesFor(shape);
   MatmulShape rawShape = shape;
   rawShape.quantizes = true;
-  const MatmulTile few = tiles[0].quantizing().fit(rawShape);
+  const MatmulTile few = tiles[0].quantizing(rawShape);
   text.declaration(few.declaration());
   text.launch(few.function, "MatmulQuantizing<Config, FewRows>",
               {llvm::formatv("{0}<={1} ? {2} : 0", count, few.upTo, few.blocks(shape)).str(),

@@ -142,10 +142,8 @@ SmallVector<MatmulTile, 3> tilesFor(const Product &product, ArrayRef<StringRef> 
   SmallVector<MatmulTile, 3> tiles = {{names[0], functions[0], 0, warps, 1, 1, 1, 16, 4},
                                       {names[1], functions[1], 0, 4, 1, 1, 4, 8, 4},
                                       {names[2], functions[2], 0, 4, 2, 2, 4, 4, 3}};
-  if (product.quantizes()) {
-    tiles[0] = tiles[0].quantizing();
-  }
-  tiles[0].fit(shapeOfFew(product), sharedOfFew);
+  const MatmulShape few = shapeOfFew(product);
+  tiles[0] = few.quantizes ? tiles[0].quantizing(few, sharedOfFew) : tiles[0].fit(few, sharedOfFew);
   tiles[1].fit(product.shape, kSharedBytes - 1024); // less the table of picks
   tiles[2].fit(product.shape, kSharedBytes - 1024);
   return tiles;

@@ -3,6 +3,7 @@
 #ifndef CODEGEN_CUDA_MATMULTILE_H
 #define CODEGEN_CUDA_MATMULTILE_H
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -49,11 +50,15 @@ struct MatmulTile {
            blockRows() * operandBytes;
   }
 
-  /// For up to 8 rows that blocks quantize: of F32 they take four times the room, so slabs are half as deep.
-  MatmulTile quantizing() const {
-    MatmulTile tile = *this;
-    tile.slabTiles = 8;
-    tile.stages = 3;
+  /// For up to 8 rows that blocks quantize: of F32 they take four times the room, so slabs are half as deep. As many
+  /// are on their way as let a multiprocessor of an A100 have two blocks: of W it wants some 20 KiB, 25 bytes a
+  /// nanosecond for 800 of them.
+  MatmulTile quantizing(const MatmulShape &shape, int64_t bytes = kSharedBytes) const {
+    MatmulTile tile = *this, deeper = tile;
+    deeper.slabTiles = 8;
+    for (deeper.stages = 2; deeper.sharedBytes(shape) <= std::min<int64_t>(bytes, 80 * 1024); ++deeper.stages) {
+      tile = deeper;
+    }
     return tile;
   }
 

@@ -99,9 +99,11 @@ __device__ void UpFewTokens(const typename Config::Input* input, const int* indi
   const int expert = picked.experts[index], first_band = blockIdx.x * Shape::kBlockBands;
   const ExpertMatrices<Product> matrices = {up, up_scale, up_input_scale};
   const auto scale_of = [&](int token) {
+    if (picked.PickOf(index, token) < 0) {
+      return kNoRow;
+    }
     if constexpr (Product::kScaling == Scaling::kToken) {
-      const bool is_there = picked.PickOf(index, token) >= 0;
-      return ScaleOf(is_there ? Rows::LargestOf(input + int64{token} * Config::kInputStride) : 0.0f);
+      return ScaleOf(Rows::LargestOf(input + int64{token} * Config::kInputStride));
     } else {
       return up_input_scale[expert];
     }
@@ -175,7 +177,7 @@ __device__ void DownFewTokens(const int* indices, const float* weights, float* o
         if (of_expert == 0) {
           rows.FindScales([&](int token) {
             const int pick = picked.PickOf(index, token);
-            return ScaleOf(pick < 0 ? 0.0f : hidden_maxima[pick]);
+            return pick < 0 ? kNoRow : ScaleOf(hidden_maxima[pick]);
           });
         }
         sums.Multiply(stage, rows.Operands(stage), of_expert);

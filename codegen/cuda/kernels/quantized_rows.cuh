@@ -34,6 +34,9 @@ class RowMaxima {
   float largest_[Tile::kRowTiles][2] = {};
 };
 
+/// In place of the scale of a row that is not there.
+constexpr float kNoRow = -1;
+
 /// Slabs of up to 8 rows of F32 as they come, and the operands made of them. Beside what SlabCopies takes a Product has
 /// kRawStride and kRawActivation, of the rows as they come. Behind the ring, shared memory holds operands of 8 rows of
 /// a slab and 8 scales.
@@ -55,15 +58,10 @@ class RowQuantizer {
   using Copies = SlabCopies<RawProduct, Tile>;
   static constexpr int kStageBytes = Raw::kStageBytes;
 
-  /// All threads of the block.
   __device__ RowQuantizer(char* ring, int num_rows)
       : operands_(ring + Tile::kStages * kStageBytes),
         scales_(reinterpret_cast<float*>(operands_ + 8 * Shape::kRowPitch)),
-        num_rows_(num_rows) {
-    for (int i = threadIdx.x * 16; i < 8 * Shape::kRowPitch; i += Shape::kThreads * 16) {
-      *reinterpret_cast<uint4*>(operands_ + i) = {};
-    }
-  }
+        num_rows_(num_rows) {}
 
   /// The absolute maximum of a row. All lanes of a warp get it.
   static __device__ float LargestOf(const float* row) {
@@ -78,9 +76,13 @@ class RowQuantizer {
     return WarpReduce<Max>(largest);
   }
 
-  /// From now on the scale of row i is scale_of(i), which a warp calls. All threads of the block, after a barrier.
+  /// From now on the scale of row i is scale_of(i), which a warp calls; where it is kNoRow, and from the number of rows
+  /// on, operands are zero. All threads of the block, after a barrier.
   template <class ScaleOfRow>
   __device__ void FindScales(ScaleOfRow scale_of) {
+    for (int i = threadIdx.x * 16; i < 8 * Shape::kRowPitch; i += Shape::kThreads * 16) {
+      *reinterpret_cast<uint4*>(operands_ + i) = {};
+    }
     for (int row = threadIdx.x / 32; row < num_rows_; row += Shape::kThreads / 32) {
       const float scale = scale_of(row);
       if (threadIdx.x % 32 == 0) {
@@ -97,11 +99,15 @@ class RowQuantizer {
     constexpr int kFours = Raw::kRowBytes / 16;
     for (int i = threadIdx.x; i < num_rows_ * kFours; i += Shape::kThreads) {
       const int row = i / kFours, column = i % kFours * 4;
+      const float scale = scales_[row];
+      if (scale == kNoRow) {
+        continue;
+      }
       const auto four =
           LoadVector<4>(reinterpret_cast<const float*>(stage + Raw::kWeightBytes + row * Raw::kRowPitch) + column);
       Vector<Code, 4> codes;
       for (int j = 0; j < 4; ++j) {
-        codes.values[j] = FromFloat<Code>(Activate<Product::kRawActivation>(four.values[j]) / scales_[row]);
+        codes.values[j] = FromFloat<Code>(Activate<Product::kRawActivation>(four.values[j]) / scale);
       }
       constexpr int kOfChunk = 16 / static_cast<int>(sizeof(Code));
       char* to = operands_ + row * Shape::kRowPitch + Shape::Swizzle(row, column / kOfChunk) * 16;
