@@ -6,7 +6,8 @@
 // The scale of a row is a constant, or max(m / 448, 2^-126), m its absolute maximum, NaNs not counted. What made x may
 // have gathered m in a buffer; else each block finds it.
 //
-// Config is that of matmul.cuh with kScaling, and kRawStride and kRawActivation of x as it comes; QuantizeConfig that of Quantize (rows.cuh).
+// Config is that of matmul.cuh with kScaling, and kRawStride and kRawActivation of x as it comes; QuantizeConfig that
+// of Quantize (rows.cuh).
 #include "codegen/cuda/kernels/matmul.cuh"
 #include "codegen/cuda/kernels/rows.cuh"
 
