@@ -83,7 +83,8 @@ __device__ void Matmul(const typename Config::Input* input, const float* input_s
 
   // Beyond the last row of x: zeros where few rows stream W, which costs no reads; else that row, which costs no test.
   constexpr bool kRepeats = Shape::kBlockRows > 32;
-  SlabCopies<Config, Tile, kRepeats> copies(weight, input, num_bands, [&](int row) {
+  constexpr MissingRows kMissing = kRepeats ? MissingRows::kNone : MissingRows::kZero;
+  SlabCopies<Config, Tile, kMissing> copies(weight, input, num_bands, [&](int row) {
     return row < num_rows ? row : kRepeats ? num_rows - 1 : -1;
   });
   WarpSums<Config, Tile> sums;

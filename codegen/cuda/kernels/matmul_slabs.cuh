@@ -60,17 +60,19 @@ struct MatmulShape {
   }
 };
 
+/// What stands for rows of a block that x does not have: there are none; zeros; nothing, as nobody reads them.
+enum class MissingRows { kNone, kZero, kNothing };
+
 /// A thread's copies that bring slabs of W and x, one slab after another. Where they lie from each other, and which
-/// rows there are, does not change, so that the loop around them has little to do beside its products. `kAllRows`:
-/// every row of the block is one of x.
-template <class Product, class Tile, bool kAllRows = false>
+/// rows there are, does not change, so that the loop around them has little to do beside its products.
+template <class Product, class Tile, MissingRows kMissing = MissingRows::kZero>
 class SlabCopies {
   using Shape = MatmulShape<Product, Tile>;
   using Input = typename Product::Input;
 
  public:
   /// `weight` begins at this block's first band, of which there are `num_bands`; `row_of(i)` is the row of `input` that
-  /// is row i of the block, below 0 if there is none: zeros stand for it.
+  /// is row i of the block, below 0 if there is none.
   template <class RowOf>
   __device__ SlabCopies(const char* weight, const Input* input, int num_bands, RowOf row_of)
       : weight_(weight + threadIdx.x / kBandChunks * kBandBytes + threadIdx.x % kBandChunks * 16),
@@ -79,8 +81,8 @@ class SlabCopies {
 #pragma unroll
     for (int i = 0; i < kRowCopies; ++i) {
       const int row = HasRowCopy(i) ? row_of(RowOfCopy(i)) : -1;
-      chunks_[i] = kAllRows || row >= 0 ? row * kRowStrideChunks + ChunkOfCopy(i) : 0;
-      sizes_[i] = kAllRows || row >= 0 ? 16 : 0;
+      chunks_[i] = kMissing == MissingRows::kNone || row >= 0 ? row * kRowStrideChunks + ChunkOfCopy(i) : 0;
+      sizes_[i] = kMissing == MissingRows::kNone || row >= 0 ? 16 : 0;
     }
   }
 
@@ -121,7 +123,7 @@ class SlabCopies {
   __device__ void FetchRows(char* rows, int slab) {
 #pragma unroll
     for (int i = 0; i < kRowCopies; ++i) {
-      if (HasRowCopy(i)) {
+      if (HasRowCopy(i) && (kMissing != MissingRows::kNothing || sizes_[i] > 0)) {
         const int left = Product::kDepth * Shape::kInputBytes - slab * Shape::kRowBytes - ChunkOfCopy(i) * 16;
         CopyAsync(rows + PlaceOfCopy(i), input_ + int64{chunks_[i]} * 16,
                   kAllColumns ? sizes_[i] : max(min(left, sizes_[i]), 0));

@@ -55,7 +55,7 @@ class RowQuantizer {
   static_assert(Shape::kBlockRows == 8);
 
  public:
-  using Copies = SlabCopies<RawProduct, Tile>;
+  using Copies = SlabCopies<RawProduct, Tile, MissingRows::kNothing>;
   static constexpr int kStageBytes = Raw::kStageBytes;
 
   __device__ RowQuantizer(char* ring, int num_rows)
