@@ -15,12 +15,12 @@ namespace nemotron::passes {
 llvm::ArrayRef<llvm::StringRef> extensionPoints();
 
 struct PipelineOptions {
-  std::string target = "cpu"; ///< name of a `plan::Target`
+  std::string target = "cpu";                   ///< name of a `plan::Target`
   llvm::SmallVector<std::string> architectures; ///< of GPUs that kernels are compiled for; empty: not known
-  bool fuses = true;          ///< without fusions every matrix of the checkpoint has its own dispatch
-  std::string recipe;         ///< of `nemotron-quantize`; empty: nothing is quantized
-  std::string kvCache;        ///< "e4m3", or empty: as the recipe says
-  float kvScale = 0;          ///< of keys and values that no calibration scales; 0: none
+  bool fuses = true;                            ///< without fusions every matrix of the checkpoint has its own dispatch
+  std::string recipe;                           ///< of `nemotron-quantize`; empty: nothing is quantized
+  std::string kvCache;                          ///< "e4m3", or empty: as the recipe says
+  float kvScale = 0;                            ///< of keys and values that no calibration scales; 0: none
   /// Extension point -> textual pipeline that runs there, as of `--pass-pipeline` but without `builtin.module(...)`:
   /// `canonicalize,func.func(my-pass{option=1})`. Passes of a plugin are known once it is loaded.
   std::map<std::string, std::string> insertions;

@@ -1,7 +1,6 @@
 #include "runtime/engine/cuda_device.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <string>
 #include <utility>
@@ -54,7 +53,7 @@ class StepUpload {
     auto* tokens = reinterpret_cast<int*>(host_ + tokens_at);
     auto* token_sequences = reinterpret_cast<int*>(host_ + token_sequences_at);
     auto* rows = reinterpret_cast<int*>(host_ + rows_at);
-    std::byte* pages = host_ + page_table_at;
+    auto** pages = reinterpret_cast<std::byte**>(host_ + page_table_at);
     std::byte* const on_device = memory_.data();
     std::copy(step.samples.begin(), step.samples.end(), reinterpret_cast<SampleEntry*>(host_ + samples_at));
     std::copy(step.tokens.begin(), step.tokens.end(), tokens);
@@ -68,7 +67,7 @@ class StepUpload {
                       .first_token = static_cast<int>(sequence.first_token),
                       .num_tokens = static_cast<int>(sequence.num_tokens)};
       std::fill_n(token_sequences + sequence.first_token, sequence.num_tokens, static_cast<int>(i));
-      std::memcpy(pages + page * sizeof(char*), sequence.pages.data(), sequence.pages.size_bytes());
+      std::copy(sequence.pages.begin(), sequence.pages.end(), pages + page);
       page += sequence.pages.size();
     }
     CUDA_RETURN_IF_ERROR(device_->gpu().driver(), cuMemcpyHtoDAsync, Address(on_device), host_, size,

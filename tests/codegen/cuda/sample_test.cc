@@ -168,7 +168,8 @@ class SampleOfRowsTest : public SampleTest {
           "",
           fmt::format("%y = nemotron.add %x, %x : tensor<?x{}xf32>", kColumns),
           0,
-          /*entries=*/{}, TableOfRows(Rows())});
+          /*entries=*/{},
+          TableOfRows(Rows())});
     tokens_.resize(Rows().size());
     std::iota(tokens_.begin(), tokens_.end(), 0);
   }
