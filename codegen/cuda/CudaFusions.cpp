@@ -18,7 +18,6 @@
 #include "mlir/IR/Builders.h"
 #include "passes/PlanLiveness.h"
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using namespace nemotron::plan;
@@ -123,11 +122,7 @@ void declareBefore(Value buffer, Operation *op) {
 
 /// Whether all that write `value`, or the buffer that it is a view of, come before `op`.
 bool isWrittenBefore(Value value, Operation *op) {
-  Value buffer = value;
-  while (auto view = buffer.getDefiningOp<ViewOp>()) {
-    buffer = view.getBuffer();
-  }
-  SmallVector<Value> values{buffer};
+  SmallVector<Value> values{passes::resolveView(value).buffer.getResult()};
   for (size_t i = 0; i < values.size(); ++i) {
     for (Operation *user : values[i].getUsers()) {
       if (auto view = dyn_cast<ViewOp>(user)) {

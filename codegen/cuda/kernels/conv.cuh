@@ -67,6 +67,17 @@ struct Inputs {
       window[w] = At(index - (Config::kWindow - 1) + w);
     }
   }
+  /// The first one and those before it, and what is kept behind it.
+  __device__ void LoadToken(Columns<Config> (&window)[Config::kWindow]) const {
+    LoadBefore(0, window);
+    window[Config::kWindow - 1] = At(0);
+  }
+  __device__ void KeepToken(const Columns<Config> (&window)[Config::kWindow]) const {
+#pragma unroll
+    for (int w = 0; w < Config::kWindow - 1; ++w) {
+      Keep(w, window[w + 1]);
+    }
+  }
   __device__ void Keep(int row, const Columns<Config>& columns) const {
     StoreVector<Config::kVector>(state + row * Config::kChannels, columns);
   }
@@ -86,14 +97,10 @@ __device__ void ConvolveToken(const float* input, float* output, const float* we
   const SequenceEntry sequence = step.sequences[blockIdx.y];
   const Inputs<Config> inputs(input, sequence, state_offset, column);
   Columns<Config> window[Config::kWindow];
-  inputs.LoadBefore(0, window);
-  window[Config::kWindow - 1] = inputs.At(0);
+  inputs.LoadToken(window);
   const Filter<Config> filter(weight, bias, column);
   StoreVector<Config::kVector>(output + int64{sequence.first_token} * Config::kOutputStride + column, filter(window));
-#pragma unroll
-  for (int w = 0; w < Config::kWindow - 1; ++w) {
-    inputs.Keep(w, window[w + 1]);
-  }
+  inputs.KeepToken(window);
 }
 
 /// kRun tokens of the step, whatever sequences they are of; kWindow - 1 inputs before them are read again. Loads of

@@ -66,13 +66,6 @@ __device__ void MatmulQuantizing(const float* input, const float* maxima, const 
   Rows rows(shared, num_rows);
   typename Rows::Copies copies(weight, input, num_bands, [&](int row) { return row < num_rows ? row : -1; });
   WarpSums<Config, Tile> sums;
-  StreamSlabs<Tile, Rows::kStageBytes, sums.kUnrolled>(
-      shared, Shape::kNumSlabs, [&](char* stage, int slab) { copies.Fetch(stage, slab); },
-      [&](const char* stage, int slab) {
-        if (slab == 0) {
-          rows.FindScales(scale_of);
-        }
-        sums.Multiply(stage, rows.Operands(stage), slab);
-      });
+  MultiplySlabs(shared, rows, copies, sums, scale_of);
   StoreSums(sums, epilogue, first_row, num_rows, first_band, [&](int row) { return rows.Scale(row); });
 }

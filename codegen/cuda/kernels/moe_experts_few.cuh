@@ -112,14 +112,7 @@ __device__ void UpFewTokens(const typename Config::Input* input, const int* indi
   typename Rows::Copies copies(matrices.template Bands<Tile>(expert, first_band), input, Shape::kNumBands - first_band,
                                [&](int token) { return picked.PickOf(index, token) < 0 ? -1 : token; });
   WarpSums<Product, Tile> sums;
-  StreamSlabs<Tile, Rows::kStageBytes, sums.kUnrolled>(
-      shared, Shape::kNumSlabs, [&](char* stage, int slab) { copies.Fetch(stage, slab); },
-      [&](const char* stage, int slab) {
-        if (slab == 0) {
-          rows.FindScales(scale_of);
-        }
-        sums.Multiply(stage, rows.Operands(stage), slab);
-      });
+  MultiplySlabs(shared, rows, copies, sums, scale_of);
   auto* hidden = ExpertScratch<Config>(scratch, step).HiddenRows();
   RowMaxima<Tile> maxima;
   sums.Take([&](float sum, int token, int output_of_block, int i) {

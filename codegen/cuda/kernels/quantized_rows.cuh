@@ -122,3 +122,18 @@ class RowQuantizer {
   float* scales_;
   int num_rows_;
 };
+
+/// Streams all slabs that `copies` asks for through `ring` and multiplies them. `rows`, a RowQuantizer or its like,
+/// makes operands of them, with the scales scale_of(i).
+template <class Rows, class Copies, class Product, class Tile, class ScaleOfRow>
+__device__ void MultiplySlabs(char* ring, Rows& rows, Copies& copies, WarpSums<Product, Tile>& sums,
+                              ScaleOfRow scale_of) {
+  StreamSlabs<Tile, Rows::kStageBytes, WarpSums<Product, Tile>::kUnrolled>(
+      ring, MatmulShape<Product, Tile>::kNumSlabs, [&](char* stage, int slab) { copies.Fetch(stage, slab); },
+      [&](const char* stage, int slab) {
+        if (slab == 0) {
+          rows.FindScales(scale_of);
+        }
+        sums.Multiply(stage, rows.Operands(stage), slab);
+      });
+}

@@ -181,14 +181,12 @@ __device__ void Scan(const float* x, const float* b, const float* c, const float
   float* const y = ScanOutputs<Config>(scratch, output, step);
   // Each sequence brings at least one token, so that these are steps of decode.
   const bool is_decode = step.num_tokens == step.num_sequences;
-  TokenConvolution conv = {};
+  const TokenConvolution conv = {conv_input, sequence, conv_offset, conv_weight, conv_bias};
   if constexpr (Config::kConvolves) {
     const auto* convolved = reinterpret_cast<const float*>(scratch);
     x = convolved + Config::kXColumn;
     b = convolved + Config::kBColumn;
     c = convolved + Config::kCColumn;
-    conv = {conv_input + int64{sequence.first_token} * Config::Conv::kInputStride,
-            SlotPointer<float>(sequence, conv_offset), conv_weight, conv_bias};
   }
 
   const ScanInputs<Config> from = {x + head * Config::kHeadDim + part * kColumns,

@@ -16,40 +16,34 @@ __device__ void ConvolveRunToScratch(const float* input, char* scratch, const fl
   ConvolveRun<Conv>(input, reinterpret_cast<float*>(scratch), weight, bias, state_offset, step);
 }
 
-/// One channel of a token: its window, the last of it the token's own input.
-template <class Conv>
-struct ChannelWindow {
-  /// `input` is the token's row, `state` the window in the slot.
-  __device__ ChannelWindow(const float* input, const float* state, int channel) {
-#pragma unroll
-    for (int w = 0; w < Conv::kWindow - 1; ++w) {
-      values[w] = state[w * Conv::kChannels + channel];
-    }
-    values[Conv::kWindow - 1] = input[channel];
-  }
-  /// As Filter has it.
-  __device__ float Convolve(const float* weight, const float* bias, int channel) const {
-    float sum = Conv::kBias ? bias[channel] : 0.0f;
-#pragma unroll
-    for (int w = 0; w < Conv::kWindow; ++w) {
-      sum = __fmaf_rn(weight[w * Conv::kChannels + channel], values[w], sum);
-    }
-    return Activate<Conv::kActivation>(sum);
-  }
-  __device__ void MoveOn(float* state, int channel) const {
-#pragma unroll
-    for (int w = 0; w < Conv::kWindow - 1; ++w) {
-      state[w * Conv::kChannels + channel] = values[w + 1];
-    }
-  }
-  float values[Conv::kWindow];
-};
-
 /// What a block needs to convolve the token of a sequence.
 struct TokenConvolution {
-  const float* input;  // the token's row
-  float* state;
+  const float* input;  // of the step
+  SequenceEntry sequence;
+  int64 state_offset;
   const float *weight, *bias;
+};
+
+/// One channel of it (conv.cuh).
+template <class Conv>
+class ConvolvedChannel {
+  struct OneChannel : Conv {
+    static constexpr int kVector = 1;
+  };
+
+ public:
+  __device__ ConvolvedChannel(const TokenConvolution& conv, int channel)
+      : inputs_(conv.input, conv.sequence, conv.state_offset, channel), filter_(conv.weight, conv.bias, channel) {
+    inputs_.LoadToken(window_);
+  }
+  __device__ float Value() const { return filter_(window_).values[0]; }
+  /// Moves the window in the slot on.
+  __device__ void MoveOn() const { inputs_.KeepToken(window_); }
+
+ private:
+  Inputs<OneChannel> inputs_;
+  Filter<OneChannel> filter_;
+  Columns<OneChannel> window_[Conv::kWindow];
 };
 
 /// Puts x, b and c of the new token into its row of the tiles, a lane a column.
@@ -57,24 +51,22 @@ template <class Config>
 __device__ void ConvolveNewToken(ScanShared<Config>& shared, const TokenConvolution& conv, const Chunk& chunk, int head,
                                  int part, int group) {
   using Shape = ScanShape<Config>;
-  using Window = ChannelWindow<typename Config::Conv>;
+  using Channel = ConvolvedChannel<typename Config::Conv>;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, to = TileIndex(chunk.first, lane);
   const int element = warp * kColumns + lane, of_group = group * Config::kStateSize + element;
   float(&tiles)[2][kTile] = shared.states_inputs[0][warp];
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const int channel = (i == 0 ? Config::kBColumn : Config::kCColumn) + of_group;
-    tiles[i][to] = Shape::HasElement(element)
-                       ? Window(conv.input, conv.state, channel).Convolve(conv.weight, conv.bias, channel)
-                       : 0.0f;
+    tiles[i][to] = Shape::HasElement(element) ? Channel(conv, channel).Value() : 0.0f;
   }
   if (warp == 0) {
     float x = 0;
     if (Shape::HasChannel(part * kColumns + lane)) {
       const int channel = Config::kXColumn + head * Config::kHeadDim + part * kColumns + lane;
-      const Window window(conv.input, conv.state, channel);
-      x = window.Convolve(conv.weight, conv.bias, channel);
-      window.MoveOn(conv.state, channel);
+      const Channel convolved(conv, channel);
+      x = convolved.Value();
+      convolved.MoveOn();
     }
     shared.x[0][to] = x;
   }
@@ -86,6 +78,6 @@ __device__ void MoveGroupOn(const TokenConvolution& conv, int group) {
   for (int i = threadIdx.x; i < 2 * Config::kStateSize; i += ScanShape<Config>::kThreads) {
     const int channel = (i < Config::kStateSize ? Config::kBColumn : Config::kCColumn - Config::kStateSize) +
                         group * Config::kStateSize + i;
-    ChannelWindow<typename Config::Conv>(conv.input, conv.state, channel).MoveOn(conv.state, channel);
+    ConvolvedChannel<typename Config::Conv>(conv, channel).MoveOn();
   }
 }
